@@ -1,0 +1,118 @@
+"""The words every other module speaks in: small, frozen, no dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Scalar = str | int | float | bool
+"""A metadata value that can be filtered on."""
+
+Value = Scalar | tuple[Scalar, ...]
+"""A metadata value; a tuple matches a condition when any of its members does."""
+
+RetrievalMode = Literal["hybrid", "near_text", "bm25"]
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One record of the user's corpus, cleaned; `id` is exactly what the input said."""
+
+    id: str
+    title: str
+    text: str
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document ready to be stored: its passages, and the hash that tells whether it changed."""
+
+    document: Document
+    passages: tuple[str, ...]
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document that a store did not take, and the reason it gave."""
+
+    document_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One metadata filter, `field operator value`; conditions in a sequence are joined by AND."""
+
+    field: str
+    operator: Operator
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage as the first stage found it. `rank` starts at 1; a higher `score` is better."""
+
+    document_id: str
+    passage_index: int
+    title: str
+    passage: str
+    score: float
+    rank: int
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document in the final order, shown by its best passage.
+
+    `score` is a probability (0–1) when `logit` is not None, else the first stage's own score.
+    """
+
+    rank: int
+    score: float
+    logit: float | None
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """An answer and how it was made; `reason` says why it was not reranked, else None."""
+
+    query: str
+    hits: tuple[Hit, ...]
+    reranked: bool
+    reason: str | None
+    timings_ms: Mapping[str, float]
+    model: Mapping[str, str | int | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingInfo:
+    """What identifies an embedding space: vectors of two different ones cannot be compared."""
+
+    name: str
+    revision: str
+    dimensions: int
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store says of itself."""
+
+    kind: str
+    location: str
+    documents: int
+    passages: int
+    embedding: EmbeddingInfo | None
+    version: str
+
+
+def passage_input(title: str, passage: str) -> str:
+    """A passage as both models read it: the title, if there is one, on a line of its own."""
+    return f"{title}\n{passage}" if title else passage
