@@ -76,16 +76,23 @@ class Hit:
     score: float
     logit: float | None
     candidate: Candidate
+    retrieval_rank: int
+    """The document's place in the first stage, from 1, among documents (not passages)."""
+    retrieval_score: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """An answer and how it was made; `reason` says why it was not reranked, else None."""
+    """An answer and how it was made.
+
+    `reason` says why it was not reranked, else None; `failed` when it should have been.
+    """
 
     query: str
     hits: tuple[Hit, ...]
     reranked: bool
     reason: str | None
+    failed: bool
     timings_ms: Mapping[str, float]
     model: Mapping[str, str | int | float | None]
 

@@ -1,0 +1,152 @@
+"""The two stages: the store finds candidates by meaning, the cross-encoder gives the final order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from config import Settings
+from search.errors import InputError, SearchError
+from search.rerank import CrossEncoder
+from search.rerank.blend import blended_log_odds, min_max, sigmoid
+from search.rerank.gate import margin, unsure
+from search.store import Store
+from search.types import Candidate, Condition, Hit, Ranking, passage_input
+
+# What a model and its libraries can fail with; anything else is a bug of ours and is raised.
+RERANK_FAULTS = (SearchError, RuntimeError, OSError, ImportError, MemoryError)
+
+
+class Searcher:
+    """Answers queries from one store; the reranker is loaded by the first query that needs it."""
+
+    def __init__(
+        self, store: Store, load_reranker: Callable[[], CrossEncoder], settings: Settings
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self._load_reranker = load_reranker
+        self._reranker: CrossEncoder | None = None
+
+    def search(self, query: str, where: Sequence[Condition] = ()) -> Ranking:
+        """The documents that answer `query`, best first; the first stage's order if reranking fails.
+
+        Raises InputError for an empty query, StoreError when the store cannot be read.
+        """
+        query = query.strip()
+        if not query:
+            raise InputError("the query is empty: expected some words, for example a question")
+        clock = _Clock()
+        candidates = self.store.retrieve(
+            query, self.settings.candidates, where, self.settings.retrieval
+        )
+        clock.lap("retrieve")
+        hits, skipped = self._second_stage(query, candidates, clock)
+        reranker = self._reranker if skipped is None else None
+        return Ranking(
+            query=query,
+            hits=tuple(hits[: self.settings.limit]),
+            reranked=skipped is None,
+            reason=skipped.reason if skipped else None,
+            failed=skipped.failed if skipped else False,
+            timings_ms=clock.laps | {"total": clock.total()},
+            model=reranker.info if reranker else {},
+        )
+
+    def _second_stage(
+        self, query: str, candidates: Sequence[Candidate], clock: _Clock
+    ) -> tuple[list[Hit], _Skipped | None]:
+        """The final order, or the first stage's own and why it stands."""
+        skipped = self._reason_to_skip(candidates)
+        if skipped is None:
+            try:
+                if self._reranker is None:
+                    self._reranker = self._load_reranker()
+                    clock.lap("load")
+                hits = rerank(self._reranker, query, candidates, self.settings.blend)
+                clock.lap("rerank")
+                return [hit for hit in hits if hit.score >= self.settings.threshold], None
+            except RERANK_FAULTS as error:
+                skipped = _Skipped(f"the reranker failed: {error}", failed=True)
+        return first_stage_order(candidates), skipped
+
+    def _reason_to_skip(self, candidates: Sequence[Candidate]) -> _Skipped | None:
+        if not self.settings.rerank:
+            return _Skipped("reranking is switched off")
+        if not candidates:
+            return _Skipped("the first stage found nothing")
+        scores = [hit.score for hit in first_stage_order(candidates)]
+        if self.settings.gate is not None and not unsure(scores, self.settings.gate):
+            lead = f"{margin(scores):.3f} ≥ gate {self.settings.gate:.3f}"
+            return _Skipped(f"the first stage is sure (margin {lead})")
+        return None
+
+
+def first_stage_order(candidates: Sequence[Candidate]) -> list[Hit]:
+    """One hit per document, by its best candidate, in the order in which the store gave them."""
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        best.setdefault(candidate.document_id, candidate)
+    return [
+        Hit(rank, c.score, None, c, retrieval_rank=rank, retrieval_score=c.score)
+        for rank, c in enumerate(best.values(), start=1)
+    ]
+
+
+def rerank(
+    reranker: CrossEncoder,
+    query: str,
+    candidates: Sequence[Candidate],
+    blend: float | None = None,
+) -> list[Hit]:
+    """One hit per document, by the probability of its best passage; `blend` None: the model's own.
+
+    Ties keep the first stage's order.
+    """
+    logits = reranker.score(query, [passage_input(c.title, c.passage) for c in candidates], raw=True)
+    weight = reranker.settings.blend_weight if blend is None else blend
+    relative = min_max([c.score for c in candidates])
+    scores = [
+        sigmoid(blended_log_odds(logit, r, reranker.settings, weight))
+        for logit, r in zip(logits, relative, strict=True)
+    ]
+    best: dict[str, int] = {}
+    for i in sorted(range(len(candidates)), key=lambda i: -scores[i]):
+        best.setdefault(candidates[i].document_id, i)
+    first = {hit.candidate.document_id: hit for hit in first_stage_order(candidates)}
+    return [
+        Hit(
+            rank,
+            scores[i],
+            logits[i],
+            candidates[i],
+            first[document_id].retrieval_rank,
+            first[document_id].retrieval_score,
+        )
+        for rank, (document_id, i) in enumerate(best.items(), start=1)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """Why the second stage did not run; `failed` when it should have."""
+
+    reason: str
+    failed: bool = False
+
+
+class _Clock:
+    """Milliseconds per stage."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round((now - self._last) * 1000, 2)
+        self._last = now
+
+    def total(self) -> float:
+        return round((time.perf_counter() - self._start) * 1000, 2)
