@@ -1,5 +1,6 @@
 """Settings: typed and frozen, from YAML files, the environment and flags; the last one wins."""
 
+from config.flags import add_set_flag, parse_set
 from config.settings import Settings, WeaviateSettings, load
 
-__all__ = ["Settings", "WeaviateSettings", "load"]
+__all__ = ["Settings", "WeaviateSettings", "add_set_flag", "load", "parse_set"]

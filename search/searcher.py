@@ -47,6 +47,7 @@ class Searcher:
         return Ranking(
             query=query,
             hits=tuple(hits[: self.settings.limit]),
+            before=tuple(first_stage_order(candidates)[: self.settings.limit]),
             reranked=skipped is None,
             reason=skipped.reason if skipped else None,
             failed=skipped.failed if skipped else False,
@@ -104,7 +105,9 @@ def rerank(
 
     Ties keep the first stage's order.
     """
-    logits = reranker.score(query, [passage_input(c.title, c.passage) for c in candidates], raw=True)
+    logits = reranker.score(
+        query, [passage_input(c.title, c.passage) for c in candidates], raw=True
+    )
     weight = reranker.settings.blend_weight if blend is None else blend
     relative = min_max([c.score for c in candidates])
     scores = [

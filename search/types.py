@@ -86,10 +86,12 @@ class Ranking:
     """An answer and how it was made.
 
     `reason` says why it was not reranked, else None; `failed` when it should have been.
+    `before` is the first stage's order, as long as `hits`.
     """
 
     query: str
     hits: tuple[Hit, ...]
+    before: tuple[Hit, ...]
     reranked: bool
     reason: str | None
     failed: bool

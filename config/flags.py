@@ -1,0 +1,30 @@
+"""`--set name=value`, which every command takes, so that no setting lacks a flag."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from search.errors import ConfigError
+
+
+def add_set_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--set NAME=VALUE`, repeatable."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting of config/default.yaml, e.g. --set alpha=0.7; repeatable",
+    )
+
+
+def parse_set(pairs: Sequence[str]) -> dict[str, str]:
+    """["alpha=0.7"] → {"alpha": "0.7"}; ConfigError where there is no '='."""
+    flags = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {pair}: found no '=', expected NAME=VALUE, e.g. alpha=0.7")
+        flags[name.strip()] = value.strip()
+    return flags
