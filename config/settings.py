@@ -106,19 +106,19 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name, value in found.items():
         if name.startswith(ENVIRONMENT_PREFIX):
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            flat[key] = yaml.safe_load(value) if value in ("null", "none") else value
+            flat[key] = value
     return _nest(flat)
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"weaviate.api_key": x} → {"weaviate": {"api_key": x}}"""
+    """{"weaviate.api_key": x} → {"weaviate": {"api_key": x}}; "null" becomes None, as in YAML."""
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *parents, leaf = key.split(".")
         level = nested
         for parent in parents:
             level = level.setdefault(parent, {})
-        level[leaf] = value
+        level[leaf] = None if value in ("null", "none") else value
     return nested
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -146,10 +147,8 @@ def _query_of(line: str, place: str) -> str:
 
 def prompt() -> Iterator[str]:
     """Ask until an empty line or Ctrl-D."""
-    try:
+    with contextlib.suppress(ImportError):  # not on every platform; the prompt works without it
         import readline  # noqa: F401  # gives input() line editing and history
-    except ImportError:
-        pass  # not on every platform; the prompt works without it
     while True:
         try:
             query = input("Search (empty line to leave): ").strip()

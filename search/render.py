@@ -51,7 +51,7 @@ def comparison(ranking: Ranking) -> Group:
 
 
 def footer(ranking: Ranking) -> Text:
-    """How the answer was made: stages in milliseconds, model, device; or why it was not reranked."""
+    """How the answer was made: milliseconds per stage, model, device; or why not reranked."""
     stages = " · ".join(f"{name} {ms:,.0f} ms" for name, ms in ranking.timings_ms.items())
     if not ranking.reranked:
         style = "bold red" if ranking.failed else "dim"

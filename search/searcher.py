@@ -1,4 +1,4 @@
-"""The two stages: the store finds candidates by meaning, the cross-encoder gives the final order."""
+"""The two stages: the store finds candidates, the cross-encoder gives the final order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Searcher:
         self._reranker: CrossEncoder | None = None
 
     def search(self, query: str, where: Sequence[Condition] = ()) -> Ranking:
-        """The documents that answer `query`, best first; the first stage's order if reranking fails.
+        """The documents that answer `query`, best first; the first stage's if reranking fails.
 
         Raises InputError for an empty query, StoreError when the store cannot be read.
         """
