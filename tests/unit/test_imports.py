@@ -1,0 +1,116 @@
+"""The house has one direction: a room may only know the rooms below it (see the README)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Each room and what it may import of the project; the longest matching name decides.
+MAY_IMPORT = {
+    "config": {"search.errors", "search.types"},
+    "search.types": set(),
+    "search.errors": set(),
+    "search.where": {"search.errors", "search.types"},
+    "search.answer": {"search.types"},
+    "search.render": {"search.answer", "search.types"},
+    "search.nn": {"search.errors", "search.types"},
+    "search.embed": {"config", "search.errors", "search.nn", "search.types"},
+    "search.store": {"config", "search.embed", "search.errors", "search.types"},
+    "search.rerank": {"config", "search.errors", "search.nn", "search.types"},
+    "search.searcher": {"config", "search.errors", "search.rerank", "search.store", "search.types"},
+    "ingest": {"config", "search.embed", "search.errors", "search.store", "search.types"},
+    "search.evaluate": {"config", "ingest", "search"},
+    "search.train": {"config", "ingest", "search"},
+    "search.serve": {"config", "search"},
+    "search.__main__": {"config", "search"},
+}
+# Heavy or foreign packages, and the only rooms that may import them.
+ONLY_IN = {
+    "torch": {"search.nn", "search.train"},
+    "transformers": {"search.nn", "search.train"},
+    "apsw": {"search.store", "ingest.ledger", "ingest.seen"},
+    "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
+    "weaviate": {"search.store.weaviate"},
+    "rich": {"search.render", "search.__main__", "search.evaluate", "ingest.progress"},
+    "matplotlib": {"search.evaluate.plots"},
+    "starlette": {"search.serve"},
+}
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for room in ("config", "ingest", "search"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found.append((".".join(p for p in parts if p != "__init__"), path))
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names a file imports, at any depth; `from a.b import c` counts as a.b and a.b.c."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+def within(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+def room_of(module: str) -> str:
+    rooms = [room for room in MAY_IMPORT if within(module, room)]
+    assert rooms, f"{module} is in no room: add it to MAY_IMPORT"
+    return max(rooms, key=len)
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: str(value))
+def test_arrows_point_down(module: str, path: Path) -> None:
+    if module == "search":
+        return  # the package itself, empty
+    room = room_of(module)
+    for name in imported(path):
+        if name.split(".")[0] in ("config", "ingest", "search"):
+            allowed = any(within(name, other) for other in MAY_IMPORT[room] | {room})
+            assert allowed or name == "search", f"{module} imports {name}, not below it"
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: str(value))
+def test_heavy_packages_stay_in_their_rooms(module: str, path: Path) -> None:
+    for name in imported(path):
+        rooms = ONLY_IN.get(name.split(".")[0])
+        assert rooms is None or any(within(module, room) for room in rooms), (
+            f"{module} imports {name}; only {sorted(rooms or ())} may"
+        )
+
+
+def test_only_main_modules_read_the_environment() -> None:
+    for module, path in modules():
+        if not module.endswith("__main__"):
+            assert "environ" not in path.read_text(encoding="utf-8").replace("environment", ""), (
+                module
+            )
+
+
+@pytest.mark.parametrize("command", ["ingest", "search"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    code = (
+        f"import sys, runpy; sys.argv = [{command!r}, '--help']\n"
+        f"try: runpy.run_module({command!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'weaviate', 'apsw'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
