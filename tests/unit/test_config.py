@@ -55,7 +55,7 @@ def test_an_error_names_key_value_and_expectation(
 def test_an_unusable_file_is_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "search.yaml"
     file.write_text(content)
-    with pytest.raises(ConfigError, match="search.yaml"):
+    with pytest.raises(ConfigError, match=r"search\.yaml"):
         config.load(files=[file])
 
 

@@ -1,0 +1,64 @@
+"""Stand-ins for a store and a reranker: small, deterministic, and they record what they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from search.rerank import ModelSettings
+from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
+
+
+class ListStore:
+    """Gives back the candidates it was made with, best first."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.candidates = list(candidates)
+
+    def retrieve(
+        self,
+        query: str,
+        k: int,
+        where: Sequence[Condition] = (),
+        mode: RetrievalMode = "hybrid",
+    ) -> list[Candidate]:
+        return self.candidates[:k]
+
+    def put(self, entries: Sequence[Entry]) -> list[Failure]:
+        raise AssertionError("a search must not write")
+
+    def delete(self, document_ids: Iterable[str]) -> int:
+        raise AssertionError("a search must not write")
+
+    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+    def ids(self) -> Iterator[str]:
+        return iter({candidate.document_id for candidate in self.candidates})
+
+    def check(self) -> list[str]:
+        return []
+
+    def describe(self) -> StoreInfo:
+        return StoreInfo("list", "memory", 0, len(self.candidates), None, "1")
+
+    def close(self) -> None:
+        pass
+
+
+class TableReranker:
+    """Logits looked up by the passage's last line."""
+
+    def __init__(self, logits: Mapping[str, float], settings: ModelSettings) -> None:
+        self.logits = logits
+        self.settings = settings
+        self.info = {"name": "table", "device": "cpu", "precision": "fp32"}
+        self.calls = 0
+
+    def score(self, query: str, texts: Sequence[str], raw: bool = False) -> list[float]:
+        assert raw, "the searcher blends logits; a sigmoid before that would be one too many"
+        self.calls += 1
+        return [self.logits[text.splitlines()[-1]] for text in texts]
+
+
+def candidate(document_id: str, passage: str, score: float, rank: int, index: int = 0) -> Candidate:
+    return Candidate(document_id, index, document_id.title(), passage, score, rank)

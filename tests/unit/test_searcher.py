@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from fakes import ListStore, TableReranker, candidate
+
+import config
+from search.errors import CheckpointError, InputError
+from search.rerank import CrossEncoder, ModelSettings
+from search.searcher import Searcher
+
+PLAIN = ModelSettings(slope=1.0, intercept=0.0, blend_weight=0.0)
+FOUND = [
+    candidate("surgery", "complications", 0.9, 1),
+    candidate("guide", "index", 0.8, 2),
+    candidate("guide", "prevention, deep in the text", 0.7, 3, index=7),
+    candidate("heart", "prevention", 0.6, 4),
+]
+LOGITS = {
+    "complications": -4.0,
+    "index": -1.0,
+    "prevention, deep in the text": 2.0,
+    "prevention": 3.0,
+}
+
+
+def searcher(
+    load: Callable[[], Any] | None = None, model: ModelSettings = PLAIN, **flags: object
+) -> Searcher:
+    reranker = TableReranker(LOGITS, model)
+    return Searcher(ListStore(FOUND), cast(Any, load or (lambda: reranker)), config.load(flags))
+
+
+def ids(ranking: Any) -> list[str]:
+    return [hit.candidate.document_id for hit in ranking.hits]
+
+
+def test_the_cross_encoder_gives_the_final_order() -> None:
+    ranking = searcher().search("how to prevent heart disease")
+    assert ids(ranking) == ["heart", "guide", "surgery"]
+    assert ranking.reranked
+    assert ranking.reason is None
+    assert [hit.rank for hit in ranking.hits] == [1, 2, 3]
+    assert {"retrieve", "rerank", "total"} <= set(ranking.timings_ms)
+
+
+def test_a_document_ranks_by_its_best_passage_which_is_the_one_shown() -> None:
+    guide = searcher().search("q").hits[1]
+    assert guide.candidate.passage_index == 7
+    assert guide.logit == 2.0
+    assert (guide.retrieval_rank, guide.retrieval_score) == (2, 0.8)
+
+
+def test_a_score_is_the_sigmoid_of_the_logit_exactly_once() -> None:
+    for hit in searcher().search("q").hits:
+        assert hit.logit is not None
+        assert hit.score == pytest.approx(1 / (1 + math.exp(-hit.logit)))
+
+
+def test_the_blend_moves_log_odds_by_the_first_stage() -> None:
+    # min-max of 0.9, 0.8, 0.7, 0.6 gives "heart" 0 and "surgery" 1, so ∓ half the weight.
+    model = ModelSettings(slope=2.0, intercept=0.5, blend_weight=4.0)
+    by_id = {h.candidate.document_id: h for h in searcher(model=model).search("q").hits}
+    assert by_id["heart"].score == pytest.approx(1 / (1 + math.exp(-(2 * 3 + 0.5 - 2))))
+    assert by_id["surgery"].score == pytest.approx(1 / (1 + math.exp(-(2 * -4 + 0.5 + 2))))
+
+
+def test_a_blend_setting_wins_over_the_models_own_even_when_it_is_zero() -> None:
+    model = ModelSettings(slope=1.0, intercept=0.0, blend_weight=1000.0)
+    assert ids(searcher(model=model).search("q")) == ["surgery", "guide", "heart"]
+    assert ids(searcher(model=model, blend=0).search("q")) == ["heart", "guide", "surgery"]
+
+
+def test_a_failing_reranker_leaves_the_first_stages_order_and_says_so() -> None:
+    def load() -> Any:
+        raise CheckpointError("model.safetensors is missing")
+
+    ranking = searcher(load).search("q")
+    assert ids(ranking) == ["surgery", "guide", "heart"]
+    assert not ranking.reranked
+    assert ranking.failed
+    assert "model.safetensors is missing" in (ranking.reason or "")
+    assert [hit.logit for hit in ranking.hits] == [None, None, None]
+
+
+def test_a_bug_of_ours_is_not_swallowed() -> None:
+    def load() -> Any:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        searcher(load).search("q")
+
+
+def test_switched_off_is_not_a_failure() -> None:
+    ranking = searcher(rerank=False).search("q")
+    assert not ranking.reranked
+    assert not ranking.failed
+    assert ranking.reason == "reranking is switched off"
+
+
+def test_the_gate_skips_the_reranker_when_the_first_stage_is_sure() -> None:
+    reranker = TableReranker(LOGITS, PLAIN)
+    gated = searcher(lambda: reranker, gate=0.29)  # margin of documents 1 and 3: 0.9 - 0.6
+    ranking = gated.search("q")
+    assert not ranking.reranked
+    assert not ranking.failed
+    assert "0.300 ≥ gate 0.290" in (ranking.reason or "")
+    assert reranker.calls == 0
+    assert searcher(lambda: reranker, gate=0.31).search("q").reranked
+
+
+def test_limit_threshold_and_the_order_before() -> None:
+    ranking = searcher(limit=2).search("q")
+    assert len(ranking.hits) == 2
+    assert [hit.candidate.document_id for hit in ranking.before] == ["surgery", "guide"]
+    assert ids(searcher(threshold=0.9).search("q")) == ["heart"]
+
+
+def test_nothing_found_is_an_answer() -> None:
+    empty = Searcher(ListStore([]), lambda: cast(CrossEncoder, None), config.load())
+    ranking = empty.search("q")
+    assert ranking.hits == ()
+    assert not ranking.failed
+
+
+@pytest.mark.parametrize("query", ["", "  \n"])
+def test_an_empty_query_is_refused(query: str) -> None:
+    with pytest.raises(InputError, match="empty"):
+        searcher().search(query)
