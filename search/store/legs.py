@@ -1,0 +1,92 @@
+"""The two legs of a search, each exact and filtered before its top k, and the rows they lead to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from search.store.filters import Parameter, where_sql
+from search.store.fts import TEXT_WEIGHT, TITLE_WEIGHT, match_expression
+from search.types import Candidate, Condition, Value
+
+# A plain table scanned by vec_distance_cosine: within a third of sqlite-vec's vec0 table without
+# a filter and twice as fast with one (tests/benchmarks/store.md), and the vectors go with
+# their passages by foreign key.
+_NEAREST = """
+SELECT passage, vec_distance_cosine(embedding, ?) AS distance
+FROM vectors {only} ORDER BY distance, passage LIMIT ?
+"""
+# The unary + keeps SQLite from running the MATCH once for every passage that the filter lets by.
+_BM25 = """
+SELECT rowid, bm25(words, ?, ?) AS rank
+FROM words WHERE words MATCH ? {only} ORDER BY rank, rowid LIMIT ?
+"""
+_CANDIDATE = """
+SELECT documents.id, position, title, text, metadata
+FROM passages JOIN documents ON documents.key = document WHERE passages.key = ?
+"""
+
+
+def nearest(
+    connection: apsw.Connection,
+    query: npt.NDArray[np.float32],  # (dimensions,)
+    k: int,
+    where: Sequence[Condition],
+) -> dict[int, float]:
+    """Cosine similarity (-1 to 1) of the k nearest passages, best first."""
+    passages, parameters = _passages(where)
+    only = f"WHERE passage IN {passages}" if where else ""
+    rows = connection.execute(_NEAREST.format(only=only), (_as_blob(query), *parameters, k))
+    # sqlite-vec gives the cosine distance, 1 - similarity; inside the project higher is better.
+    return {key: 1.0 - distance for key, distance in rows}
+
+
+def bm25(
+    connection: apsw.Connection, query: str, k: int, where: Sequence[Condition]
+) -> dict[int, float]:
+    """BM25 (k1 = 1.2, b = 0.75) of the k best passages that hold any word of the query."""
+    expression = match_expression(query)
+    if not expression:
+        return {}
+    passages, parameters = _passages(where)
+    only = f"AND +rowid IN {passages}" if where else ""
+    rows = connection.execute(
+        _BM25.format(only=only), (TITLE_WEIGHT, TEXT_WEIGHT, expression, *parameters, k)
+    )
+    # FTS5 gives BM25 negated, so that an ascending sort puts the best first.
+    return {key: -rank for key, rank in rows}
+
+
+def candidates(connection: apsw.Connection, scores: Iterable[tuple[int, float]]) -> list[Candidate]:
+    """The passages behind these keys, in the order given."""
+    found = []
+    for rank, (key, score) in enumerate(scores, start=1):
+        for document_id, position, title, text, metadata in connection.execute(_CANDIDATE, (key,)):
+            values = _metadata(metadata)
+            found.append(Candidate(document_id, position, title, text, score, rank, values))
+    return found
+
+
+def _passages(where: Sequence[Condition]) -> tuple[str, list[Parameter]]:
+    condition, parameters = where_sql(where)
+    return (
+        "(SELECT passages.key FROM passages JOIN documents ON documents.key = document "
+        f"WHERE {condition})",
+        parameters,
+    )
+
+
+def _metadata(stored: str) -> dict[str, Value]:
+    """A value is a scalar or a tuple of scalars; JSON knows tuples as lists."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in json.loads(stored).items()
+    }
+
+
+def _as_blob(vector: npt.NDArray[np.float32]) -> bytes:
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()

@@ -1,0 +1,23 @@
+"""The one place that picks a store by the settings."""
+
+from __future__ import annotations
+
+from config import Settings
+from search.store import Store
+
+
+def open_store(settings: Settings, *, create: bool = False) -> Store:
+    """The store that the settings name; `create` to write to it, made if absent.
+
+    Raises StoreError and its kinds, and ModelError when the embedding model cannot be loaded.
+    """
+    from search.embed import load_embedder
+    from search.store.sqlite import SqliteStore
+
+    return SqliteStore(
+        settings.store,
+        load_embedder(settings),
+        alpha=settings.alpha,
+        create=create,
+        read_only=not create,
+    )

@@ -1,0 +1,151 @@
+"""The embedded store: one SQLite file with exact vector search, BM25 and metadata filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import apsw
+import sqlite_vec
+
+from search.errors import StoreMissing
+from search.store import legs, schema, soundness, writing
+from search.store.connection import connect, explained, transaction
+from search.store.fusion import relative_score_fusion
+from search.store.writing import Embedder
+from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
+
+# Each leg of a hybrid search looks at least this far, so that small k fuse as well as large ones.
+FUSION_DEPTH = 100
+_PAGE = 1000
+
+
+class SqliteStore:
+    """Store in one file. Any number of processes may read while one writes.
+
+    Threads may share an instance: they take turns at its one connection. Embedding happens
+    outside of that turn, and outside of the write lock.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        embedder: Embedder,
+        *,
+        alpha: float = 0.5,
+        create: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        """Open `path`, or make it with `create`; `alpha` weighs the vector leg of hybrid.
+
+        Raises StoreMissing, ModelMismatch, StoreUnavailable, or StoreError for a file not ours.
+        """
+        self._path = path
+        self._embedder = embedder
+        self._alpha = alpha
+        self._lock = RLock()
+        if not create and not path.is_file():
+            raise StoreMissing(schema.missing(path))
+        self._connection = connect(path, create=create, read_only=read_only)
+        try:
+            with explained(path):
+                check_or_make = schema.prepare if create else schema.verify
+                check_or_make(self._connection, path, embedder.info)
+                _load_vector_functions(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def put(self, entries: Sequence[Entry]) -> list[Failure]:
+        """Embed what is new, then replace all documents in one transaction, on disk on return."""
+        entries, failures = writing.accept(entries)
+        hashes = writing.passage_hashes(entries)
+        with self._turn() as connection:
+            vectors = writing.known_vectors(connection, hashes)
+        vectors |= writing.embed(self._embedder, hashes, known=vectors)
+        with self._turn() as connection, transaction(connection):
+            for entry in entries:
+                writing.replace(connection, entry, vectors)
+        return failures
+
+    def delete(self, document_ids: Iterable[str]) -> int:
+        """Remove these documents, their passages, vectors and index entries in one transaction."""
+        with self._turn() as connection, transaction(connection):
+            return sum(writing.remove(connection, document_id) for document_id in document_ids)
+
+    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
+        """The content hash of each of these documents that is stored."""
+        found: dict[str, str] = {}
+        query = "SELECT content_hash FROM documents WHERE id = ?"
+        with self._turn() as connection:
+            for document_id in filter(writing.is_encodable, document_ids):
+                content_hash = connection.execute(query, (document_id,)).get
+                if content_hash is not None:
+                    found[document_id] = content_hash
+        return found
+
+    def ids(self) -> Iterator[str]:
+        """Every document's id in the order first stored; pages of them, so writers may go on."""
+        query = "SELECT key, id FROM documents WHERE key > ? ORDER BY key LIMIT ?"
+        last: int | None = 0
+        while last is not None:
+            with self._turn() as connection:
+                page: list[Any] = connection.execute(query, (last, _PAGE)).fetchall()
+            yield from (document_id for _, document_id in page)
+            last = page[-1][0] if page else None
+
+    def retrieve(
+        self,
+        query: str,
+        k: int,
+        where: Sequence[Condition] = (),
+        mode: RetrievalMode = "hybrid",
+    ) -> list[Candidate]:
+        """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
+        depth = max(FUSION_DEPTH, k) if mode == "hybrid" else k
+        vector = None if mode == "bm25" else self._embedder.encode_query(query)
+        # One read transaction: a writer cannot change the store between the legs.
+        with self._turn() as connection, transaction(connection, "DEFERRED"):
+            by_vector = legs.nearest(connection, vector, depth, where) if vector is not None else {}
+            by_words = legs.bm25(connection, query, depth, where) if mode != "near_text" else {}
+            if mode == "hybrid":
+                scores = relative_score_fusion(by_vector, by_words, self._alpha)
+            else:
+                scores = by_vector or by_words
+            return legs.candidates(connection, list(scores.items())[:k])
+
+    def check(self) -> list[str]:
+        """Faults of the file and of what belongs together in it; empty when it is sound."""
+        with self._turn() as connection, transaction(connection, "DEFERRED"):
+            return soundness.faults(connection, self._embedder.info.dimensions)
+
+    def describe(self) -> StoreInfo:
+        """Kind, file, counts, and the embedding model that filled it."""
+        with self._turn() as connection, transaction(connection, "DEFERRED"):
+            return StoreInfo(
+                kind="sqlite",
+                location=str(self._path),
+                documents=connection.execute("SELECT count(*) FROM documents").get,
+                passages=connection.execute("SELECT count(*) FROM passages").get,
+                embedding=schema.read_embedding(connection),
+                version=f"SQLite {apsw.sqlite_lib_version()}, format {schema.VERSION}",
+            )
+
+    def close(self) -> None:
+        """Release the file; whatever was put is on disk already."""
+        with self._turn() as connection:
+            connection.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[apsw.Connection]:
+        with self._lock, explained(self._path):
+            yield self._connection
+
+
+def _load_vector_functions(connection: apsw.Connection) -> None:
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    connection.enable_load_extension(False)

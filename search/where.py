@@ -1,0 +1,82 @@
+"""Metadata filters as people type them: `year>=2020`, `lang=en`, `year=2018..2022`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from math import isfinite
+from typing import cast
+
+from search.errors import InputError
+from search.types import Condition, Operator, Scalar
+
+EXAMPLES = 'lang=en, year>=2020, year=2018..2022, year=2018.., status!=draft, code="007"'
+
+_EXPRESSION = re.compile(r"\s*([^=<>!]*?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_RANGE = re.compile(r"(.*[^.])?\.\.([^.].*)?", re.DOTALL)
+
+
+def parse_where(expressions: Iterable[str]) -> tuple[Condition, ...]:
+    """Every expression's conditions, in order; all of them must hold. Raises InputError."""
+    return tuple(condition for expression in expressions for condition in _parse(expression))
+
+
+def _parse(expression: str) -> list[Condition]:
+    match = _EXPRESSION.fullmatch(expression)
+    if match is None or not match[1]:
+        raise _error(expression, "is not of the form FIELD OPERATOR VALUE")
+    field, operator, text = match[1], cast(Operator, match[2]), match[3]
+    if not text:
+        raise _error(expression, 'has no value (an empty text is written "")')
+    ends = None if text.startswith('"') else _RANGE.fullmatch(text)
+    if ends is None:
+        return [Condition(field, operator, _value(expression, text))]
+    if operator != "=":
+        raise _error(expression, f"has a range, which goes with = and not with {operator}")
+    return _range(expression, field, ends[1], ends[2])
+
+
+def _range(expression: str, field: str, low: str | None, high: str | None) -> list[Condition]:
+    """Both ends are included; a missing one leaves that side open."""
+    if low is None and high is None:
+        raise _error(expression, "has a range without ends")
+    conditions = []
+    if low is not None:
+        conditions.append(Condition(field, ">=", _value(expression, low.strip())))
+    if high is not None:
+        conditions.append(Condition(field, "<=", _value(expression, high.strip())))
+    if len(conditions) == 2:
+        _require_order(expression, conditions[0].value, conditions[1].value)
+    return conditions
+
+
+def _require_order(expression: str, low: Scalar, high: Scalar) -> None:
+    if isinstance(low, str) and isinstance(high, str):
+        backwards = low > high
+    elif isinstance(low, str) or isinstance(high, str):
+        raise _error(expression, f"has a range from {low!r} to {high!r}: one number, one text")
+    else:
+        backwards = low > high
+    if backwards:
+        raise _error(expression, f"has a range that ends ({high!r}) before it starts ({low!r})")
+
+
+def _value(expression: str, text: str) -> Scalar:
+    """true/false, a number as JSON writes it, else text; quotes make anything text."""
+    if text.startswith('"'):
+        if len(text) < 2 or not text.endswith('"'):
+            raise _error(expression, "has an opening quote without a closing one")
+        return text[1:-1]
+    if text in ("true", "false"):
+        return text == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) and isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def _error(expression: str, problem: str) -> InputError:
+    return InputError(f"filter {expression!r} {problem}; examples: {EXAMPLES}")
