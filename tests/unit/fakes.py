@@ -1,4 +1,4 @@
-"""Stand-ins for a store and a reranker: small, deterministic, and they record what they were asked."""
+"""Stand-ins for a store and a reranker: small, deterministic."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+"""Usage errors of `python -m search`: caught before any store or model is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.__main__ import build_parser, main, queries_in_file
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    status = main(arguments)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return status, captured.err
+
+
+def test_no_query_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = failing(capsys)
+    assert status == 2
+    assert 'python -m search "your question"' in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "candidates", "q"], "NAME=VALUE"),
+        (["--set", "colour=red", "q"], "'colour'"),
+        (["--candidates", "0", "q"], "'candidates'"),
+        (["--threshold", "1.5", "q"], "'threshold'"),
+        (["--queries", "absent.txt"], "absent.txt"),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    status, message = failing(capsys, *arguments)
+    assert status == 2
+    assert said in message
+
+
+def test_queries_come_as_lines_or_jsonl(tmp_path: Path) -> None:
+    file = tmp_path / "queries"
+    file.write_text('\ufefffirst\n\n{"_id": "7", "text": "second"}\n', encoding="utf-8")
+    assert queries_in_file(str(file)) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no query"),
+        (b'{"text": 3}', ":1: found no 'text'"),
+        (b"{", ":1: not valid JSON"),
+        (b"caf\xe9", "UTF-8"),
+    ],
+)
+def test_a_bad_queries_file_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, said: str
+) -> None:
+    file = tmp_path / "queries.txt"
+    file.write_bytes(content)
+    status, message = failing(capsys, "--queries", str(file))
+    assert status == 2
+    assert said in message
+
+
+def test_every_option_has_help() -> None:
+    for action in build_parser()._actions:
+        assert action.help, action.option_strings
