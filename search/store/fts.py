@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Weight of a word in the title against one in the passage (arguments of bm25(), in column order).
-TITLE_WEIGHT, TEXT_WEIGHT = 1.0, 1.0
+# How often a word in the title or passage counts (arguments of bm25(), in column order).
+# nDCG@10 of BM25 alone with titles at 0.5, 1, 2: medquad dev 0.532, 0.555, 0.583.
+TITLE_WEIGHT, TEXT_WEIGHT = 2.0, 1.0
 
-# Lucene's English list, which Weaviate uses too; dropped from queries only, so that a query
-# of nothing else ("The Who") still finds its words.
+# Lucene's English list, which Weaviate uses too. Quality is the same without them (SciFact nDCG@10
+# 0.687 both ways) at half the time. Dropped from queries only, so that a query of nothing else
+# ("The Who") still finds its words.
 _STOP_WORDS = """
 a an and are as at be but by for if in into is it no not of on or such that the their then there
 these they this to was will with

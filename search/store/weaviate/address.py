@@ -1,0 +1,79 @@
+"""Where a Weaviate answers: REST and gRPC have a host and a port each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from config import WeaviateSettings
+from search.errors import ConfigError
+
+GRPC_PORT = 50051
+EMBEDDED = "embedded"
+EMBEDDED_GRPC_PORT = 50060
+CLOUD = (".weaviate.cloud", ".weaviate.network")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Both ends of one server; `tls` and `grpc_tls` say which of them are encrypted."""
+
+    host: str
+    port: int
+    tls: bool
+    grpc_host: str
+    grpc_port: int
+    grpc_tls: bool
+
+    @property
+    def rest(self) -> str:
+        """As a URL."""
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+
+    @property
+    def grpc(self) -> str:
+        """As host:port."""
+        return f"{self.grpc_host}:{self.grpc_port}"
+
+
+def address_of(url: str, settings: WeaviateSettings) -> Address:
+    """The address that `weaviate_url` and the `grpc_*` settings name. Raises ConfigError."""
+    if url == EMBEDDED:
+        local = "127.0.0.1"
+        grpc_port = settings.grpc_port or EMBEDDED_GRPC_PORT
+        return Address(local, settings.embedded_port, False, local, grpc_port, False)
+    host, port, tls = _rest(url)
+    cloud = host.endswith(CLOUD)
+    return Address(
+        host,
+        port,
+        tls,
+        settings.grpc_host or (_cloud_grpc_host(host) if cloud else host),
+        settings.grpc_port or (443 if cloud else GRPC_PORT),
+        tls if settings.grpc_tls is None else settings.grpc_tls,
+    )
+
+
+def _rest(url: str) -> tuple[str, int, bool]:
+    """Host, port and whether TLS is spoken. Weaviate Cloud shows a bare host: that means https."""
+    bare_cloud = "://" not in url and url.rstrip("/").endswith(CLOUD)
+    try:
+        parts = urlsplit(f"https://{url}" if bare_cloud else url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"weaviate_url {url!r}: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ConfigError(
+            f"weaviate_url is {url!r}; expected http://HOST:PORT or https://HOST:PORT "
+            f"without a path, or {EMBEDDED!r}"
+        )
+    tls = parts.scheme == "https"
+    return parts.hostname, port or (443 if tls else 80), tls
+
+
+def _cloud_grpc_host(host: str) -> str:
+    """Weaviate Cloud answers gRPC under a name of its own."""
+    if host.endswith(".weaviate.network"):
+        cluster, _, domain = host.partition(".")
+        return f"{cluster}.grpc.{domain}"
+    return f"grpc-{host}"

@@ -1,0 +1,93 @@
+"""Filters as typed: every form gives its conditions, and every misuse a message with examples."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.errors import InputError
+from search.types import Condition
+from search.where import parse_where
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("lang=en", [("lang", "=", "en")]),
+        (" lang = en ", [("lang", "=", "en")]),
+        ("status!=draft", [("status", "!=", "draft")]),
+        ("year>=2020", [("year", ">=", 2020)]),
+        ("year<=2020", [("year", "<=", 2020)]),
+        ("weight<1.5", [("weight", "<", 1.5)]),
+        ("weight>-2e3", [("weight", ">", -2000.0)]),
+        ("open=true", [("open", "=", True)]),
+        ("date>2020-01-31", [("date", ">", "2020-01-31")]),
+        ("code=007", [("code", "=", "007")]),
+        ('code="7"', [("code", "=", "7")]),
+        ('note=""', [("note", "=", "")]),
+        ("a.b=c=d", [("a.b", "=", "c=d")]),
+        ("year=2018..2022", [("year", ">=", 2018), ("year", "<=", 2022)]),
+        ("year=2018..", [("year", ">=", 2018)]),
+        ("year=..2022", [("year", "<=", 2022)]),
+        ("x=0.5..1.5", [("x", ">=", 0.5), ("x", "<=", 1.5)]),
+        ("date=2020-01..2020-06", [("date", ">=", "2020-01"), ("date", "<=", "2020-06")]),
+        ('name="a..b"', [("name", "=", "a..b")]),
+        ("name=wait...", [("name", "=", "wait...")]),
+        ("x=1e999", [("x", "=", "1e999")]),
+    ],
+)
+def test_forms(expression: str, expected: list[tuple[str, str, object]]) -> None:
+    conditions = parse_where([expression])
+    assert [(c.field, c.operator, c.value) for c in conditions] == expected
+    assert [type(c.value) for c in conditions] == [type(value) for _, _, value in expected]
+
+
+def test_expressions_are_joined_in_order() -> None:
+    assert [c.field for c in parse_where(["b=1", "a=2..3"])] == ["b", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("", "is not of the form"),
+        ("year", "is not of the form"),
+        ("=2020", "is not of the form"),
+        ("year=", "has no value"),
+        ("year>2018..2022", "goes with = and not with >"),
+        ("year=..", "without ends"),
+        ("year=2022..2018", "ends (2018) before it starts (2022)"),
+        ("year=2018..now", "one number, one text"),
+        ('title="heart', "without a closing one"),
+        ('title="', "without a closing one"),
+    ],
+)
+def test_misuse_is_explained(expression: str, problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_where([expression])
+    assert problem in str(caught.value)
+    assert repr(expression) in str(caught.value)
+    assert "year=2018..2022" in str(caught.value)
+
+
+FIELDS = st.from_regex(r"[\w.-]{1,10}", fullmatch=True)
+
+
+@given(FIELDS, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.text())
+def test_quoted_text_comes_back_as_it_is(field: str, operator: str, text: str) -> None:
+    assert parse_where([f'{field}{operator}"{text}"']) == (Condition(field, operator, text),)
+
+
+@given(FIELDS, st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_come_back_as_they_are(field: str, number: float) -> None:
+    assert parse_where([f"{field}={number}"]) == (Condition(field, "=", number),)
+
+
+@given(st.text())
+def test_anything_is_parsed_or_refused(expression: str) -> None:
+    try:
+        conditions = parse_where([expression])
+    except InputError:
+        return
+    assert 1 <= len(conditions) <= 2
+    assert all(condition.field for condition in conditions)
