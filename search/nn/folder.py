@@ -1,0 +1,103 @@
+"""A model's folder: found by name, read and fingerprinted without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from search.errors import ModelError
+
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+NEEDED_FILES = ["*.json", "model*.safetensors", "*.txt", "*.model"]
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+
+
+def find_folder(name: str) -> Path:
+    """The folder `name`, or a hub model's: from the local Hugging Face cache, else downloaded.
+
+    Raises ModelError when there is neither, saying what to do without a network.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_NAME.fullmatch(name):
+        raise ModelError(
+            f"model {name!r}: found no such folder; expected a folder with config.json and "
+            f"{WEIGHTS}, or a hub name such as BAAI/bge-reranker-v2-m3"
+        )
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    for local_only in (True, False):
+        try:
+            folder = Path(
+                snapshot_download(name, allow_patterns=NEEDED_FILES, local_files_only=local_only)
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            continue
+        if not local_only or ((folder / "config.json").is_file() and weight_files(folder)):
+            return folder
+    raise ModelError(
+        f"model {name!r}: found no such folder here and nothing in the local Hugging Face cache, "
+        f"and the hub could not give it ({reason}). Check the name; without a network, run "
+        f"`hf download {name}` on a machine that has one and give the copied folder instead"
+    ) from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder, one or the shards of its index; [] when there are none.
+
+    Raises ModelError when the index names a file that is not there.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / WEIGHTS_INDEX).is_file():
+        return []
+    shards = sorted(set(read_json(folder / WEIGHTS_INDEX).get("weight_map", {}).values()))
+    for shard in shards:
+        if not (folder / shard).is_file():
+            raise ModelError(f"{folder}: {WEIGHTS_INDEX} names {shard}, which is not there")
+    return [folder / shard for shard in shards]
+
+
+def fingerprint(folder: Path) -> str:
+    """12 hex digits of the SHA-256 over weights and tokenizer: what makes two models the same."""
+    digest = hashlib.sha256()
+    for path in (*weight_files(folder), folder / "tokenizer.json"):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; ModelError where the file is missing, broken or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent}: found no {path.name}; the folder is incomplete") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: found a {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def usable_positions(config: dict[str, Any]) -> int | None:
+    """The longest input in tokens, specials included; None when the architecture has no limit.
+
+    RoBERTa kinds number positions from `padding_idx + 1`, so that two of them are never used.
+    """
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    if "roberta" in str(config.get("model_type", "")) or config.get("model_type") == "camembert":
+        return positions - 1 - int(config.get("pad_token_id", 1))
+    return positions
