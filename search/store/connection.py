@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
+import sqlite_vec
 
 from search.errors import StoreError, StoreUnavailable
 
@@ -24,7 +25,7 @@ _UNAVAILABLE: dict[type[apsw.Error], str] = {
     apsw.LockedError: "is locked by another process; wait for it to finish and try again",
     apsw.FullError: "cannot grow, the disk is full; free some space and run the same again",
     apsw.ReadOnlyError: "is read-only; make the file and its folder writable",
-    apsw.CantOpenError: "cannot be opened; check that its folder exists and is accessible",
+    apsw.CantOpenError: "cannot be opened; check that its folder exists and can be written to",
     apsw.PermissionsError: "cannot be accessed; check the file's permissions",
     apsw.IOError: "cannot be read or written; check the disk",
 }
@@ -84,6 +85,13 @@ def transaction(connection: apsw.Connection, mode: str = "IMMEDIATE") -> Iterato
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def load_vector_functions(connection: apsw.Connection) -> None:
+    """Add sqlite-vec's functions to this connection."""
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    connection.enable_load_extension(False)
 
 
 def _open(path: Path, create: bool, read_only: bool) -> apsw.Connection:

@@ -9,11 +9,10 @@ from threading import RLock
 from typing import Any
 
 import apsw
-import sqlite_vec
 
 from search.errors import StoreMissing
 from search.store import legs, schema, soundness, writing
-from search.store.connection import connect, explained, transaction
+from search.store.connection import connect, explained, load_vector_functions, transaction
 from search.store.fusion import relative_score_fusion
 from search.store.writing import Embedder
 from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
@@ -54,7 +53,7 @@ class SqliteStore:
             with explained(path):
                 check_or_make = schema.prepare if create else schema.verify
                 check_or_make(self._connection, path, embedder.info)
-                _load_vector_functions(self._connection)
+                load_vector_functions(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -143,9 +142,3 @@ class SqliteStore:
     def _turn(self) -> Iterator[apsw.Connection]:
         with self._lock, explained(self._path):
             yield self._connection
-
-
-def _load_vector_functions(connection: apsw.Connection) -> None:
-    connection.enable_load_extension(True)
-    connection.load_extension(sqlite_vec.loadable_path())
-    connection.enable_load_extension(False)
