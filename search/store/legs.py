@@ -14,8 +14,8 @@ from search.store.fts import TEXT_WEIGHT, TITLE_WEIGHT, match_expression
 from search.types import Candidate, Condition, Value
 
 # A plain table scanned by vec_distance_cosine, not sqlite-vec's own vec0 table: 1.7 times slower
-# without a filter, 1.4 times faster with one (tests/benchmarks/store.md). What decides is that plain
-# rows leave with their passages by foreign key, and that k has no limit.
+# without a filter, 1.4 times faster with one (tests/benchmarks/store.md). What decides: plain rows
+# leave with their passages by foreign key, and k has no limit.
 _NEAREST = """
 SELECT passage, vec_distance_cosine(embedding, ?) AS distance
 FROM vectors {only} ORDER BY distance, passage LIMIT ?

@@ -64,16 +64,17 @@ def known_vectors(connection: apsw.Connection, hashes: Mapping[bytes, str]) -> d
 
 
 def embed(embedder: Embedder, hashes: Mapping[bytes, str], known: Vectors) -> dict[bytes, bytes]:
-    """The vectors of all texts not yet known. Raises ModelError for anything but finite rows."""
+    """The vectors of all texts not yet known. Raises ModelError unless each has length 1."""
     texts = {text_hash: text for text_hash, text in hashes.items() if text_hash not in known}
     if not texts:
         return {}
     vectors = np.asarray(embedder.encode_passages(list(texts.values())), dtype="<f4")
     expected = (len(texts), embedder.info.dimensions)
-    if vectors.shape != expected or not np.isfinite(vectors).all():
+    # Against 1, NaN and infinity fail too; a zero vector would have no cosine with anything.
+    if vectors.shape != expected or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=0.01):
         raise ModelError(
             f"the embedding model {embedder.info.name!r} gave vectors of shape {vectors.shape}, "
-            f"expected finite ones of shape {expected}; nothing of this batch was stored"
+            f"expected {expected}, each of length 1; nothing of this batch was stored"
         )
     return {text_hash: row.tobytes() for text_hash, row in zip(texts, vectors, strict=True)}
 

@@ -33,6 +33,16 @@ def test_a_missing_store_says_to_ingest(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_whose_making_was_cut_off_is_missing_until_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    connect(path, create=True).close()  # all that a kill before the first commit leaves
+    with pytest.raises(StoreMissing):
+        SqliteStore(path, HashedWords(), read_only=True)
+    store = create(path)
+    assert store.put([entry("a", "text")]) == []
+    store.close()
+
+
 def test_another_embedding_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     create(path).close()
@@ -147,13 +157,16 @@ def test_known_passages_are_not_embedded_again(tmp_path: Path) -> None:
     store.close()
 
 
-def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "vectors", [np.full((1, 64), np.nan), np.zeros((1, 64)), np.ones((1, 3)), np.ones((1, 64))]
+)
+def test_vectors_that_are_no_unit_vectors_are_refused(tmp_path: Path, vectors: np.ndarray) -> None:
     class Broken(HashedWords):
         def encode_passages(self, texts: list[str]) -> np.ndarray:
-            return np.full((len(texts), 64), np.nan, dtype=np.float32)
+            return vectors
 
     store = SqliteStore(tmp_path / "s.db", Broken(), create=True)
-    with pytest.raises(ModelError, match="expected finite ones"):
+    with pytest.raises(ModelError, match="each of length 1"):
         store.put([entry("a", "text")])
     assert list(store.ids()) == []
     store.close()
