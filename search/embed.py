@@ -25,8 +25,6 @@ from search.nn.tokens import Span, Tokenizer, Tokens
 from search.types import EmbeddingInfo
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from search.nn.runner import Runner
 
 PACKAGED = "all-MiniLM-L6-v2"
@@ -105,18 +103,9 @@ class Embedder:
 
     @cached_property
     def _runner(self) -> Runner:
-        from search.nn.device import place
-        from search.nn.loading import load_model
-        from search.nn.runner import Runner, pad_id
+        from search.nn.models import open_encoder
 
-        return Runner(
-            load=lambda placement: load_model("AutoModel", self.folder, placement),
-            forward=mean_pool if self.pooling == "mean" else cls_pool,
-            placement=place(*self._place),
-            budget=self._batch_tokens,
-            pad_id=pad_id(self._config),
-            type_ids=self._config.get("type_vocab_size", 0) > 1,
-        )
+        return open_encoder(self.folder, self.pooling, *self._place, self._batch_tokens)
 
 
 def _packaged() -> Path:
@@ -147,24 +136,6 @@ class PassageTokenizer:
         """What the model reads, cut to fit."""
         encodings = self._tokenizer.encode(texts)
         return [self._template(encoding.ids[: self._room]) for encoding in encodings]
-
-
-def mean_pool(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """(texts, dimensions): the mean over each text's own tokens, made unit length."""
-    hidden = model(**batch).last_hidden_state.float()  # (texts, tokens, dimensions)
-    mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-    return _unit((hidden * mask).sum(1) / mask.sum(1))
-
-
-def cls_pool(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """(texts, dimensions): each text's first token, made unit length."""
-    return _unit(model(**batch).last_hidden_state[:, 0].float())
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    from torch.nn.functional import normalize
-
-    return normalize(vectors, dim=-1)
 
 
 def read_pooling(folder: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,9 @@ MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory"
 # A processor gains nothing from a larger batch, a GPU loses time to each launch.
 MAX_PADDING = {"cpu": 0.1}
 
+Head = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+"""Runs a model on one padded batch and gives (inputs, width)."""
+
 
 class Runner:
     """Runs one model over token sequences, in length-sorted batches under a token budget.
@@ -34,7 +36,7 @@ class Runner:
     def __init__(
         self,
         load: Callable[[Placement], nn.Module],
-        forward: Callable[[nn.Module, dict[str, Tensor]], Tensor],
+        head: Head,
         placement: Placement,
         budget: int,
         pad_id: int,
@@ -43,14 +45,14 @@ class Runner:
         self.placement = placement
         self.budget = budget
         self._load = load
-        self._forward = forward
+        self._head = head
         self._pad_id = pad_id
         self._type_ids = type_ids
         self._model = load(placement)
         self._warned = False
 
     def __call__(self, inputs: Sequence[Tokens]) -> NDArray[np.float32]:
-        """(inputs, width) in input order: what `forward` gives for each."""
+        """(inputs, width) in input order: what `head` gives for each."""
         results: list[tuple[list[int], Tensor]] = []
         pending = self._batches(inputs, range(len(inputs)))
         while pending:
@@ -81,7 +83,7 @@ class Runner:
             return None  # planned before the budget was halved
         try:
             with torch.inference_mode():
-                return self._forward(self._model, self._pad([inputs[i] for i in batch], longest))
+                return self._head(self._model, self._pad([inputs[i] for i in batch], longest))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -133,9 +135,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(m in str(error) for m in MEMORY_MESSAGES)
-
-
-def pad_id(config: dict[str, Any]) -> int:
-    """The padding token's id; masked positions can hold any."""
-    found = config.get("pad_token_id")
-    return found if isinstance(found, int) else 0

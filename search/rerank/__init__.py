@@ -1,0 +1,6 @@
+"""The second stage: a cross-encoder that scores (query, text) pairs."""
+
+from search.rerank.blend import ModelSettings
+from search.rerank.encoder import CrossEncoder, Scored
+
+__all__ = ["CrossEncoder", "ModelSettings", "Scored"]

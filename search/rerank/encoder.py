@@ -1,0 +1,124 @@
+"""The cross-encoder: reads a query and a text together and says how well the text answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from config import Settings
+from search.errors import CheckpointError, ModelError
+from search.nn.folder import fingerprint
+from search.nn.tokens import Span
+from search.rerank.checkpoint import Checkpoint, open_checkpoint
+from search.rerank.windows import PairEncoder
+
+PROBE_QUERY = "how to prevent heart disease"
+PROBE_RIGHT = "Regular exercise, a healthy diet and not smoking help to prevent heart disease."
+PROBE_WRONG = "The museum is closed on Mondays; tickets are sold at the entrance."
+PROBE_MARGIN = 0.5
+"""Least difference of the two logits; trained rerankers reach 5 and more, random weights 0.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One pair's result: `logit` of its best window, and that window's characters of the text."""
+
+    logit: float
+    span: Span
+
+
+class CrossEncoder:
+    """Any Hugging Face sequence-classification reranker with one output.
+
+    `model` is "bundled", a folder or a hub name. Raises CheckpointError when it is not usable, and
+    ConfigError when this machine lacks the device or precision.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "bundled",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_tokens: int = 16384,
+        max_length: int = 512,
+        window_overlap: int = 64,
+    ) -> None:
+        from search.nn.models import open_classifier
+
+        checkpoint = open_checkpoint(str(model))
+        self.settings = checkpoint.settings
+        self.max_length = min(max_length, checkpoint.positions or max_length)
+        self._name = checkpoint.name
+        self._revision = fingerprint(checkpoint.folder)
+        self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap)
+        try:
+            self._runner = open_classifier(checkpoint.folder, device, precision, batch_tokens)
+        except ModelError as error:
+            raise CheckpointError(str(error)) from None
+        self._probe(checkpoint)
+
+    @classmethod
+    def load(cls, settings: Settings) -> CrossEncoder:
+        """The reranker that `settings` describe."""
+        return cls(
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            batch_tokens=settings.batch_tokens,
+            max_length=settings.max_length,
+            window_overlap=settings.window_overlap,
+        )
+
+    @property
+    def info(self) -> Mapping[str, str | int]:
+        """What an answer says of the model that ranked it; the device is the one in use now."""
+        placement = self._runner.placement
+        return {
+            "name": self._name,
+            "revision": self._revision,
+            "device": str(placement.device),
+            "precision": placement.precision,
+            "max_length": self.max_length,
+        }
+
+    def score(self, query: str, texts: Sequence[str], raw: bool = False) -> list[float]:
+        """One probability per text, in input order; `raw` gives logits instead.
+
+        Raises QueryTooLong when the query takes more than half of `max_length`.
+        """
+        logits = [scored.logit for scored in self.score_pairs([(query, text) for text in texts])]
+        return logits if raw else [self.settings.probability(logit) for logit in logits]
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        """One result per (query, text), in input order; many queries share the batches.
+
+        A text that does not fit is read in windows, of which the best counts.
+        """
+        windows = self._pairs.windows(pairs)
+        if not windows:
+            return []
+        logits = self._runner([window.tokens for window in windows])[:, 0]  # (windows,)
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"the model gave {np.count_nonzero(~np.isfinite(logits))} of {len(logits)} scores "
+                f"that are not numbers, in {self._runner.placement.precision}: set precision=fp32"
+            )
+        best: dict[int, Scored] = {}
+        for window, logit in zip(windows, logits.tolist(), strict=True):
+            if window.pair not in best or logit > best[window.pair].logit:
+                best[window.pair] = Scored(logit, window.span)
+        return [best[i] for i in range(len(pairs))]
+
+    def _probe(self, checkpoint: Checkpoint) -> None:
+        """Refuse weights that cannot tell an obviously right text from an obviously wrong one."""
+        right, wrong = self.score(PROBE_QUERY, [PROBE_RIGHT, PROBE_WRONG], raw=True)
+        if right - wrong < PROBE_MARGIN:
+            raise CheckpointError(
+                f"{checkpoint.folder}: to {PROBE_QUERY!r} it gave {right:.3f} for a text that "
+                f"answers it and {wrong:.3f} for one that does not; expected the first higher by "
+                f"{PROBE_MARGIN} at least. These weights are untrained, damaged, or not a reranker"
+            )

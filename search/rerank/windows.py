@@ -1,0 +1,66 @@
+"""(query, text) pairs to model inputs: the query is always whole, a long text becomes windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tokenizers import Encoding
+
+from search.errors import QueryTooLong
+from search.nn.tokens import Span, Tokenizer, Tokens
+
+
+class Window(NamedTuple):
+    """One input of the model: the pair it belongs to, and which characters of the text it reads."""
+
+    pair: int
+    tokens: Tokens
+    span: Span
+
+
+class PairEncoder:
+    """Cuts pairs to `max_length` tokens, special tokens included.
+
+    The query may take up to half of the room; neighbouring windows of a text share `overlap`
+    tokens (at most half a window).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, overlap: int) -> None:
+        self._tokenizer = tokenizer
+        self._template = tokenizer.template("a", "a")
+        self._room = max_length - self._template.special_tokens
+        self._overlap = overlap
+
+    def windows(self, pairs: Sequence[tuple[str, str]]) -> list[Window]:
+        """At least one window per pair, in order. Raises QueryTooLong."""
+        distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
+        encoded = dict(zip(distinct, self._tokenizer.encode(distinct), strict=True))
+        queries = {query: self._query_ids(query, encoded[query]) for query, _ in pairs}
+        return [
+            Window(i, self._template(queries[query], ids), span)
+            for i, (query, text) in enumerate(pairs)
+            for ids, span in self._cut(text, encoded[text], self._room - len(queries[query]))
+        ]
+
+    def _query_ids(self, query: str, encoding: Encoding) -> list[int]:
+        ids: list[int] = encoding.ids
+        if len(ids) > self._room // 2:
+            raise QueryTooLong(
+                f"the query has {len(ids)} tokens; expected at most {self._room // 2}, half of "
+                f"what the model can read ({query[:40]!r}…): shorten it, or raise max_length if "
+                "the model allows more"
+            )
+        return ids
+
+    def _cut(self, text: str, encoding: Encoding, size: int) -> Iterator[tuple[list[int], Span]]:
+        """Token ids and characters of each window of at most `size` tokens."""
+        ids = encoding.ids
+        if len(ids) <= size:
+            yield ids, (0, len(text))
+            return
+        offsets = encoding.offsets
+        step = size - min(self._overlap, size // 2)
+        for start in range(0, len(ids) - size + step, step):
+            end = min(start + size, len(ids))
+            yield ids[start:end], (offsets[start][0], offsets[end - 1][1])
