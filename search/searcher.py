@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config import Settings
 from search.errors import InputError, SearchError
@@ -105,14 +105,12 @@ def rerank(
 
     Ties keep the first stage's order.
     """
-    logits = reranker.score(
-        query, [passage_input(c.title, c.passage) for c in candidates], raw=True
-    )
+    scored = reranker.score_pairs([(query, passage_input(c.title, c.passage)) for c in candidates])
     weight = reranker.settings.blend_weight if blend is None else blend
     relative = min_max([c.score for c in candidates])
     scores = [
-        sigmoid(blended_log_odds(logit, r, reranker.settings, weight))
-        for logit, r in zip(logits, relative, strict=True)
+        sigmoid(blended_log_odds(pair.logit, r, reranker.settings, weight))
+        for pair, r in zip(scored, relative, strict=True)
     ]
     best: dict[str, int] = {}
     for i in sorted(range(len(candidates)), key=lambda i: -scores[i]):
@@ -122,13 +120,23 @@ def rerank(
         Hit(
             rank,
             scores[i],
-            logits[i],
-            candidates[i],
+            scored[i].logit,
+            _excerpt(candidates[i], scored[i].span),
             first[document_id].retrieval_rank,
             first[document_id].retrieval_score,
         )
         for rank, (document_id, i) in enumerate(best.items(), start=1)
     ]
+
+
+def _excerpt(candidate: Candidate, span: tuple[int, int]) -> Candidate:
+    """The candidate with the part of its passage that won, where it was too long for one reading.
+
+    `span` counts characters of `passage_input`.
+    """
+    before = len(passage_input(candidate.title, "x")) - 1
+    passage = candidate.passage[max(0, span[0] - before) : max(0, span[1] - before)]
+    return replace(candidate, passage=passage) if passage else candidate
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One metadata filter, `field operator value`; conditions in a sequence are joined by AND."""
+    """One metadata filter, `field operator value`; conditions in a sequence are joined by AND.
+
+    A tuple matches when any of its members does, and `!=` when none equals. A document without
+    the field, or with a value of another kind (text, number, boolean), never matches.
+    """
 
     field: str
     operator: Operator

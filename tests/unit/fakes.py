@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from search.rerank import ModelSettings
+from search.rerank import ModelSettings, Scored
 from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
 
 
@@ -54,10 +54,12 @@ class TableReranker:
         self.info = {"name": "table", "device": "cpu", "precision": "fp32"}
         self.calls = 0
 
-    def score(self, query: str, texts: Sequence[str], raw: bool = False) -> list[float]:
-        assert raw, "the searcher blends logits; a sigmoid before that would be one too many"
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         self.calls += 1
-        return [self.logits[text.splitlines()[-1]] for text in texts]
+        return [Scored(self.logits[text.splitlines()[-1]], self.span(text)) for _, text in pairs]
+
+    def span(self, text: str) -> tuple[int, int]:
+        return (0, len(text))
 
 
 def candidate(document_id: str, passage: str, score: float, rank: int, index: int = 0) -> Candidate:

@@ -112,6 +112,12 @@ def test_the_gate_skips_the_reranker_when_the_first_stage_is_sure() -> None:
     assert searcher(lambda: reranker, gate=0.31).search("q").reranked
 
 
+def test_of_a_passage_read_in_windows_the_winning_one_is_shown() -> None:
+    reranker = TableReranker(LOGITS, PLAIN)
+    reranker.span = lambda text: (len(text) - 4, len(text))  # type: ignore[method-assign]
+    assert searcher(lambda: reranker).search("q").hits[0].candidate.passage == "tion"
+
+
 def test_limit_threshold_and_the_order_before() -> None:
     ranking = searcher(limit=2).search("q")
     assert len(ranking.hits) == 2
