@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from config.weaviate import WeaviateSettings
 from search.errors import ConfigError
 from search.types import RetrievalMode
 
@@ -19,15 +20,6 @@ ENVIRONMENT_PREFIX = "SEARCH_"
 KNOWN_VARIABLES = {"WEAVIATE_URL": "weaviate_url", "WEAVIATE_API_KEY": "weaviate.api_key"}
 
 
-class WeaviateSettings(BaseModel):
-    """How to reach Weaviate, and the class to make there; used only when `weaviate_url` is set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    collection: str = Field(default="Document", min_length=1)
-    api_key: str | None = None
-
-
 class Settings(BaseModel):
     """Every setting with its type and bounds. The values come from `config/default.yaml`."""
 
@@ -35,7 +27,7 @@ class Settings(BaseModel):
 
     store: Path
     weaviate_url: str | None
-    weaviate: WeaviateSettings = WeaviateSettings()
+    weaviate: WeaviateSettings
 
     embedding_model: str = Field(min_length=1)
     embedding_max_tokens: int = Field(ge=16)
@@ -128,7 +120,8 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
         key = ".".join(str(part) for part in problem["loc"])
         source = origin.get(str(problem["loc"][0]), "defaults")
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(sorted(Settings.model_fields))
+            fields = WeaviateSettings if len(problem["loc"]) > 1 else Settings
+            known = ", ".join(sorted(fields.model_fields))
             lines.append(f"setting {key!r} ({source}) is unknown; the settings are: {known}")
         else:
             expected = problem["msg"][0].lower() + problem["msg"][1:]

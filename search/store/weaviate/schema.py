@@ -106,14 +106,15 @@ def _vector_config(settings: WeaviateSettings, vectorizer: str) -> dict[str, Any
     index: dict[str, Any] = {"distance": "cosine"} | settings.index_settings
     if settings.quantization is not None:
         index[settings.quantization] = {"enabled": True}
-    config: dict[str, Any] = {"vectorizer": {vectorizer: module}, "vectorIndexConfig": index}
-    # The server wants a type beside the settings; HNSW is its own choice, too.
-    config["vectorIndexType"] = settings.index or "hnsw"
-    return config
+    return {
+        "vectorizer": {vectorizer: module},
+        "vectorIndexConfig": index,
+        "vectorIndexType": settings.index,
+    }
 
 
 def _facts(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be compared of a class, by a name that a reader understands."""
+    """What can be compared of a class, by a name that a reader understands; None is left out."""
     facts: dict[str, Any] = {}
     for known in schema["properties"]:
         for key in ("dataType", "tokenization", "indexFilterable", "indexSearchable"):
