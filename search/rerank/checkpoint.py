@@ -70,7 +70,8 @@ def check_weights(folder: Path) -> None:
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:
     """One output: a relevance score. transformers assumes two where the config names none."""
-    labels = len(config["id2label"]) if "id2label" in config else config.get("num_labels", 2)
+    names = config.get("id2label")
+    labels = len(names) if names else config.get("num_labels", 2)
     if labels != 1:
         raise CheckpointError(
             f"{folder}: found {labels} labels in config.json, expected 1 (a relevance score); "

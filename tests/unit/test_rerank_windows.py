@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_folders import write_tokenizer
+
+from search.errors import QueryTooLong
+from search.nn.tokens import Tokenizer
+from search.rerank.windows import PairEncoder
+
+SPECIALS = 3
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(folder)
+    return Tokenizer(folder)
+
+
+@given(st.integers(0, 120), st.integers(1, 6), st.integers(16, 48), st.integers(0, 60))
+def test_windows_cover_the_text_overlap_and_fit(
+    tokenizer: Tokenizer, words: int, query_words: int, max_length: int, overlap: int
+) -> None:
+    text = " ".join(["heart", "attack"][i % 2] for i in range(words))
+    query = " ".join(["is"] * query_words)
+    windows = PairEncoder(tokenizer, max_length, overlap).windows([(query, text)])
+    size = max_length - SPECIALS - query_words
+    ids = tokenizer.encode([query])[0].ids
+    assert all(len(window.tokens.ids) <= max_length for window in windows)
+    assert all(window.tokens.ids[1 : 1 + query_words] == ids for window in windows)
+    places = [
+        (text[:start].count(" "), text[:end].count(" ") + 1)  # in words, which are tokens here
+        for _, _, (start, end) in windows
+    ]
+    if words <= size:
+        assert [window.span for window in windows] == [(0, len(text))]
+        return
+    shared = min(overlap, size // 2)
+    assert places[0][0] == 0
+    assert places[-1][1] == words
+    assert all(end - start == size for start, end in places[:-1])
+    assert all(b[0] == a[1] - shared for a, b in pairwise(places))
+
+
+def test_windows_belong_to_their_pairs_in_order(tokenizer: Tokenizer) -> None:
+    pairs = [("heart", "a " * 30), ("attack", "x"), ("heart", "")]
+    windows = PairEncoder(tokenizer, 16, 4).windows(pairs)
+    assert [window.pair for window in windows] == [0, 0, 0, 0, 1, 2]
+    assert windows[-1].span == (0, 0)
+
+
+def test_a_query_over_half_the_room_is_refused_with_numbers(tokenizer: Tokenizer) -> None:
+    encoder = PairEncoder(tokenizer, 16, 4)
+    assert encoder.windows([("heart " * 6, "a")])
+    with pytest.raises(QueryTooLong, match=r"has 7 tokens; expected at most 6.*max_length"):
+        encoder.windows([("heart " * 7, "a")])
