@@ -1,0 +1,1 @@
+"""Measures the two stages on judged queries: `python -m search.evaluate --help`."""

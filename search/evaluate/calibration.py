@@ -1,0 +1,140 @@
+"""Does a probability of 0.8 come true 8 times in 10? Platt's fit, and how far it is off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from search.errors import InputError
+from search.evaluate.data import Task
+from search.evaluate.derive import best_log_odds
+from search.evaluate.scoring import ScoredQuery
+from search.rerank import ModelSettings
+
+BINS = 10
+BANDS = (("high", 0.8, 1.0), ("medium", 0.4, 0.8), ("low", 0.0, 0.4))  # as `search` names them
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Documents whose probability lies in the band; `observed` is how many of them are relevant."""
+
+    name: str
+    low: float
+    high: float
+    documents: int
+    predicted: float
+    observed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the share that is relevant lies within the band's own limits."""
+        return self.documents == 0 or self.low <= self.observed <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How well probabilities match outcomes; `bins` is (mean predicted, observed, documents)."""
+
+    documents: int
+    relevant: float
+    expected_error: float
+    bands: tuple[Band, ...]
+    bins: tuple[tuple[float, float, int], ...]
+
+
+def outcomes(
+    task: Task, passes: Sequence[ScoredQuery], k: int, model: ModelSettings, min_grade: int
+) -> tuple[Values, Values]:
+    """Log-odds of each candidate document, and 1 where it is relevant: twice (documents,).
+
+    A candidate without a judgment counts as not relevant, as it does in every metric.
+    """
+    log_odds: list[float] = []
+    labels: list[bool] = []
+    for scored in passes:
+        grades = task.qrels[scored.query_id]
+        for document_id, value in best_log_odds(scored, k, model.blend_weight, model).items():
+            log_odds.append(value)
+            labels.append(grades.get(document_id, 0) >= min_grade)
+    return np.array(log_odds), np.array(labels, dtype=np.float64)
+
+
+def platt(log_odds: Values, labels: Values) -> tuple[float, float]:
+    """(slope, intercept) of P(relevant) = sigmoid(slope · x + intercept), by maximum likelihood.
+
+    Targets are smoothed as Platt (1999) proposes, so that separable data give finite values.
+    Raises InputError without both relevant and other documents, or when more means less relevant.
+    """
+    positives, negatives = float(labels.sum()), float((1 - labels).sum())
+    if not positives or not negatives:
+        raise InputError(
+            f"calibration needs relevant and other documents; found {positives:.0f} relevant "
+            f"and {negatives:.0f} others"
+        )
+    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    targets = np.where(labels > 0, high, low)
+
+    def loss(parameters: Values) -> tuple[float, Values]:
+        z = parameters[0] * log_odds + parameters[1]
+        # log(1 + e^z) - t·z is the cross-entropy, without overflow.
+        error = expit(z) - targets
+        return (
+            float(np.mean(np.logaddexp(0, z) - targets * z)),
+            np.array([np.mean(error * log_odds), np.mean(error)]),
+        )
+
+    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
+    if slope <= 0:
+        raise InputError(
+            f"calibration: relevant documents score lower than others (slope {slope:.3f}); "
+            "this model's order is wrong on this data, so its scores cannot be made probabilities"
+        )
+    return float(slope), float(intercept)
+
+
+def recalibrated(model: ModelSettings, slope: float, intercept: float) -> ModelSettings:
+    """The model with its blended log-odds mapped through the fit; the order of documents stays."""
+    return replace(
+        model,
+        slope=slope * model.slope,
+        intercept=slope * model.intercept + intercept,
+        blend_weight=slope * model.blend_weight,
+    )
+
+
+def measure(probabilities: Values, labels: Values) -> Calibration:
+    """Expected calibration error over ten equal-width bins (Naeini et al., AAAI 2015); bands."""
+    bins = []
+    for b in range(BINS):
+        inside = np.clip((probabilities * BINS).astype(int), 0, BINS - 1) == b
+        if inside.any():
+            bins.append(_summary(probabilities[inside], labels[inside]))
+    error = sum(n * abs(predicted - observed) for predicted, observed, n in bins) / len(labels)
+    return Calibration(
+        len(labels), float(labels.mean()), error, _bands(probabilities, labels), tuple(bins)
+    )
+
+
+def _bands(probabilities: Values, labels: Values) -> tuple[Band, ...]:
+    """high is above 0.8, medium from 0.4 to 0.8 with both ends, low below."""
+    places = np.where(probabilities > BANDS[0][1], 0, np.where(probabilities >= BANDS[1][1], 1, 2))
+    bands = []
+    for place, (name, low, high) in enumerate(BANDS):
+        inside = places == place
+        predicted, observed, n = _summary(probabilities[inside], labels[inside])
+        bands.append(Band(name, low, high, n, predicted, observed))
+    return tuple(bands)
+
+
+def _summary(probabilities: Values, labels: Values) -> tuple[float, float, int]:
+    if not len(labels):
+        return 0.0, 0.0, 0
+    return float(probabilities.mean()), float(labels.mean()), len(labels)

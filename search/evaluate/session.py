@@ -1,0 +1,110 @@
+"""What one command works with: settings, the model, and each task's scored pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from config import Settings
+from search.evaluate import corpus, retrieval
+from search.evaluate.data import Task
+from search.evaluate.derive import Pipeline
+from search.evaluate.scoring import Progress, ScoreCache, ScoredQuery, run_pass
+from search.rerank import CrossEncoder, ModelSettings
+from search.store.open import open_store
+
+WHOLE_POOL = 1_000_000  # a depth that no judged pool reaches
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A task with every candidate scored, and the depths that can be derived from it."""
+
+    task: Task
+    scored: list[ScoredQuery]
+    ks: tuple[int, ...]
+
+
+class Session:
+    """Loads the model once; opens, reads and closes the store of each task."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cache: Path,
+        ks: tuple[int, ...],
+        progress: Callable[[str], AbstractContextManager[Progress]],
+        store_given: bool = False,
+    ) -> None:
+        """`store_given`: the settings' store holds the corpus already; nothing is ingested."""
+        self.settings = settings
+        self._cache = cache
+        self._store_given = store_given
+        self._ks = ks
+        self._progress = progress
+
+    @cached_property
+    def model(self) -> CrossEncoder:
+        return CrossEncoder.load(self.settings)
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Raw logit of each (query, passage)."""
+        return [scored.logit for scored in self.model.score_pairs(pairs)]
+
+    def run(self, task: Task, folder: Path | None) -> Pass:
+        """Score the task, or read what was scored before.
+
+        Searched is the corpus of this BEIR folder; None: the store that the settings name.
+        """
+        depth = WHOLE_POOL if task.judged_pool else max(self._ks)
+        if not task.judged_pool:
+            retrieval.check_depth(depth, self.settings)
+        store = open_store(self._store_settings(task, folder))
+        try:
+            identity = {
+                "model": self._model_identity(),
+                "store": retrieval.fingerprint(store),
+                "retrieval": self.settings.retrieval,
+                "alpha": self.settings.alpha,
+                "judged_pool": task.judged_pool,
+            }
+            cache = ScoreCache(self._cache / task.name, identity)
+            retrieve = retrieval.first_stage_of(task, store, self.settings, depth)
+            with self._progress(task.name) as progress:
+                scored = run_pass(task, depth, retrieve, self.logits, cache, progress)
+        finally:
+            store.close()
+        return Pass(task, scored, self._depths(task, scored))
+
+    def pipeline(self, passed: Pass) -> Pipeline:
+        """K, blend and gate of the settings; at most what was scored, and all of a judged pool."""
+        deepest = passed.ks[-1]
+        k = deepest if passed.task.judged_pool else min(self.settings.candidates, deepest)
+        return Pipeline(k, self.blended().blend_weight, self.settings.gate)
+
+    def blended(self) -> ModelSettings:
+        """The model's settings with the blend weight that is in use."""
+        if self.settings.blend is None:
+            return self.model.settings
+        return replace(self.model.settings, blend_weight=self.settings.blend)
+
+    def use(self, pipeline: Pipeline) -> None:
+        """Take over these settings for every report from here on."""
+        self.settings = self.settings.model_copy(update=asdict(pipeline))
+
+    def _model_identity(self) -> dict[str, object]:
+        """What raw logits depend on; not where the model lies, nor its calibration and blend."""
+        info = {name: value for name, value in self.model.info.items() if name != "name"}
+        return {**info, "window_overlap": self.settings.window_overlap}
+
+    def _store_settings(self, task: Task, folder: Path | None) -> Settings:
+        if folder is None or self._store_given:
+            return self.settings
+        return corpus.prepare(folder, self._cache / task.name, self.settings)
+
+    def _depths(self, task: Task, scored: list[ScoredQuery]) -> tuple[int, ...]:
+        deepest = max(len(s.scores) for s in scored) if task.judged_pool else max(self._ks)
+        return (*(k for k in self._ks if k < deepest), max(1, deepest))

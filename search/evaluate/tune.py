@@ -1,0 +1,110 @@
+"""Chooses K, blend and gate on dev splits: the cheapest setting within a bound of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.errors import InputError
+from search.evaluate import derive
+from search.evaluate.data import Task
+from search.evaluate.derive import Pipeline
+from search.evaluate.metrics import MAIN, Metrics
+from search.evaluate.scoring import ScoredQuery
+from search.rerank import ModelSettings
+
+GATE_STEPS = 20  # thresholds tried, at equal shares of the dev queries
+
+Passes = Sequence[tuple[Task, Sequence[ScoredQuery]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One point of the grid: mean nDCG@10 over the dev sets, and passages scored per query."""
+
+    pipeline: Pipeline
+    ndcg: float
+    pairs: float
+    reranked_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was chosen and what it was chosen against; all figures are of the dev sets."""
+
+    chosen: Setting
+    best: Setting  # the highest nDCG@10 without a gate, at any cost
+    first: float  # the first stage's nDCG@10 at the deepest K
+    bound: float
+    grid: tuple[Setting, ...]
+
+
+def tune(
+    dev: Passes, model: ModelSettings, ks: Sequence[int], weights: Sequence[float], bound: float
+) -> Tuning:
+    """The fewest scored passages per query with nDCG@10 at least the best's less `bound`.
+
+    Several dev sets count alike, whatever their size. Ties in cost go to the higher nDCG@10.
+    """
+    if not ks or not weights:
+        raise InputError("nothing to tune: give at least one K (--k) and one weight (--blend)")
+    ungated: list[Setting] = []
+    grid: list[Setting] = []
+    for k in ks:
+        columns = [_Columns(task, passes, k) for task, passes in dev]
+        gates = _gates(np.concatenate([column.margins for column in columns]))
+        for weight in weights:
+            values = [column.reranked(weight, model) for column in columns]
+            settings = [_setting(columns, values, Pipeline(k, weight, gate)) for gate in gates]
+            ungated.append(settings[0])
+            grid.extend(settings)
+    best = max(ungated, key=lambda s: (s.ndcg, -s.pairs))
+    enough = [s for s in grid if s.ndcg >= best.ndcg - bound]
+    chosen = min(enough, key=lambda s: (round(s.pairs, 6), -s.ndcg))
+    deepest = [_Columns(task, passes, max(ks)) for task, passes in dev]
+    first = float(np.mean([column.first.mean() for column in deepest]))
+    return Tuning(chosen, best, first, bound, tuple(grid))
+
+
+class _Columns:
+    """One dev set at one K, as arrays over its queries."""
+
+    def __init__(self, task: Task, passes: Sequence[ScoredQuery], k: int) -> None:
+        self._passes, self._k = passes, k
+        self._metrics = Metrics({s.query_id: task.qrels[s.query_id] for s in passes}, [MAIN])
+        self.first = self._metrics({s.query_id: derive.first_stage(s, k) for s in passes})[MAIN]
+        self.margins = derive.margins(passes, k)
+        self.pairs = np.array([len(s.scores[:k]) for s in passes], dtype=np.float64)
+
+    def reranked(self, weight: float, model: ModelSettings) -> NDArray[np.float64]:
+        """nDCG@10 of each query with this blend weight (queries,)."""
+        run = {s.query_id: derive.reranked(s, self._k, weight, model) for s in self._passes}
+        return self._metrics(run)[MAIN]
+
+
+def _setting(
+    columns: Sequence[_Columns], values: Sequence[NDArray[np.float64]], pipeline: Pipeline
+) -> Setting:
+    """A gated query has the first stage's value and costs nothing."""
+    ndcg, pairs, share = [], [], []
+    for column, reranked in zip(columns, values, strict=True):
+        kept = derive.keeps_first_stage(column.margins, pipeline.gate)
+        ndcg.append(np.where(kept, column.first, reranked).mean())
+        pairs.append(np.where(kept, 0.0, column.pairs).mean())
+        share.append(1 - kept.mean())
+    return Setting(pipeline, float(np.mean(ndcg)), float(np.mean(pairs)), float(np.mean(share)))
+
+
+def _gates(margins: NDArray[np.float64]) -> list[float | None]:
+    """None first (always rerank), then thresholds that leave ever more queries alone, 0: all."""
+    shares = np.linspace(0, 1, GATE_STEPS + 1)[1:-1]
+    thresholds = sorted({_short(float(q)) for q in np.quantile(margins, 1 - shares)}, reverse=True)
+    return [None, *(t for t in thresholds if t > 0), 0.0]
+
+
+def _short(threshold: float) -> float:
+    """Four digits: what is written to the settings is then exactly what was tried."""
+    return float(f"{threshold:.4g}")

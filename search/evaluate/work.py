@@ -1,0 +1,152 @@
+"""The order of work: passes over dev and test sets, tuning, fitting, reports."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from search.errors import InputError
+from search.evaluate import calibration, report, writing
+from search.evaluate.calibration import Calibration
+from search.evaluate.data import Task, read_files, read_folder
+from search.evaluate.report import Report
+from search.evaluate.session import Pass, Session
+from search.evaluate.tune import Tuning, tune
+from search.rerank import ModelSettings
+from search.rerank.checkpoint import open_checkpoint
+
+Runs = Mapping[str, Mapping[str, list[str]]]
+"""stage → query id → document ids"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command found, by task name; and the files that tuning and fitting wrote."""
+
+    reports: Mapping[str, Report]
+    runs: Mapping[str, Runs]
+    tuning: Tuning | None
+    calibrations: Mapping[str, Calibration]
+    written: Sequence[Path]
+
+
+def run(session: Session, args: argparse.Namespace) -> Outcome:
+    """All that the flags ask for; nothing is chosen or fitted on the sets reported on."""
+    tests = _tests(args)
+    needs_dev = args.tune or args.write_model
+    dev = [session.run(task, folder) for task, folder in _dev(args)] if needs_dev else []
+    tuning, written = None, []
+    if args.tune:
+        tuning = _tune(session, dev, args)
+        if args.write:
+            writing.write_settings(args.write, tuning, blend_in_model=args.write_model)
+            written.append(args.write)
+    passes = [session.run(task, folder) for task, folder in tests]
+    calibrations = _measure(session, passes, session.blended(), "", args) if args.calibrate else {}
+    if args.write_model:
+        fitted = _fit(session, dev, args.min_grade)
+        calibrations |= _measure(session, dev, session.blended(), ", dev", args)
+        calibrations |= _measure(session, dev, fitted, ", dev, fitted", args)
+        calibrations |= _measure(session, passes, fitted, ", fitted", args)
+        folder = open_checkpoint(session.settings.model).folder
+        written.append(writing.write_model(folder, fitted))
+    return Outcome(
+        {p.task.name: _report(session, p, args) for p in passes},
+        {p.task.name: _runs(session, p) for p in passes},
+        tuning,
+        calibrations,
+        written,
+    )
+
+
+def _tests(args: argparse.Namespace) -> list[tuple[Task, Path | None]]:
+    """Tasks to report on, each with the folder whose corpus it searches; None: the store's."""
+    if args.queries:
+        task = read_files(args.queries, args.qrels, args.qrels.stem)
+        return [(_shaped(task, args), None)]
+    return _folders(args.folders, args.split, args)
+
+
+def _dev(args: argparse.Namespace) -> list[tuple[Task, Path | None]]:
+    return _folders(args.dev or args.folders, args.dev_split, args)
+
+
+def _folders(
+    folders: Sequence[Path], split: str, args: argparse.Namespace
+) -> list[tuple[Task, Path | None]]:
+    tasks: list[tuple[Task, Path | None]] = []
+    for folder in folders:
+        own = args.qrels_dir if (folder / args.qrels_dir).is_dir() else "qrels"
+        tasks.append((_shaped(read_folder(folder, split, own), args), folder))
+    names = [task.name for task, _ in tasks]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"folders must differ in name, which reports and stores go by: {', '.join(names)}"
+        )
+    return tasks
+
+
+def _shaped(task: Task, args: argparse.Namespace) -> Task:
+    return replace(task, judged_pool=args.judged_pool).sample(args.limit_queries, args.seed)
+
+
+def _tune(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Tuning:
+    """Choose on dev, and let the session use what was chosen."""
+    weights = sorted({*args.blends, session.model.settings.blend_weight})
+    ks = sorted(set.intersection(*(set(p.ks) for p in dev)))
+    passes = [(p.task, p.scored) for p in dev]
+    tuning = tune(passes, session.model.settings, ks, weights, args.bound)
+    session.use(tuning.chosen.pipeline)
+    return tuning
+
+
+def _fit(session: Session, dev: Sequence[Pass], min_grade: int) -> ModelSettings:
+    """Platt's fit over the candidates of all dev sets together."""
+    model = session.blended()
+    pairs = [_outcomes(session, p, model, min_grade) for p in dev]
+    log_odds = np.concatenate([values for values, _ in pairs])
+    labels = np.concatenate([values for _, values in pairs])
+    return calibration.recalibrated(model, *calibration.platt(log_odds, labels))
+
+
+def _measure(
+    session: Session,
+    passes: Sequence[Pass],
+    model: ModelSettings,
+    suffix: str,
+    args: argparse.Namespace,
+) -> dict[str, Calibration]:
+    found = {}
+    for p in passes:
+        log_odds, labels = _outcomes(session, p, model, args.min_grade)
+        found[p.task.name + suffix] = calibration.measure(expit(log_odds), labels)
+    return found
+
+
+def _outcomes(
+    session: Session, p: Pass, model: ModelSettings, min_grade: int
+) -> tuple[calibration.Values, calibration.Values]:
+    k = session.pipeline(p).candidates
+    return calibration.outcomes(p.task, p.scored, k, model, min_grade)
+
+
+def _report(session: Session, p: Pass, args: argparse.Namespace) -> Report:
+    return report.build(
+        p.task,
+        p.scored,
+        session.pipeline(p),
+        session.model.settings,
+        ks=p.ks,
+        weights=args.blends,
+        min_grade=args.min_grade,
+        seed=args.seed,
+    )
+
+
+def _runs(session: Session, p: Pass) -> Runs:
+    return report.stages(p.scored, session.pipeline(p), session.model.settings)
