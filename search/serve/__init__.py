@@ -1,0 +1,1 @@
+"""The models behind HTTP, as Weaviate's modules for vectors and reranking call them."""

@@ -1,0 +1,84 @@
+"""python -m search.serve: one process that is the vectorizer and the reranker of any Weaviate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import config
+from config import Settings
+from search.errors import MissingExtra, SearchError
+
+EPILOG = """\
+Weaviate calls it when told (on the server):
+  ENABLE_MODULES=text2vec-transformers,reranker-transformers
+  TRANSFORMERS_INFERENCE_API=http://HOST:8090
+  RERANKER_INFERENCE_API=http://HOST:8090
+
+examples:
+  python -m search.serve
+  python -m search.serve --host 0.0.0.0 --port 9000 --set device=cuda
+  python -m search.serve --no-rerank
+
+exit status: 0 stopped; 1 an error; 2 wrong usage.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.serve",
+        description="Serve the embedding model and the cross-encoder to Weaviate's modules.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=8090, help="port (default %(default)s)")
+    parser.add_argument("--no-rerank", action="store_true", help="serve the embedding model only")
+    config.add_set_flag(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the service until it is told to stop; returns the exit status."""
+    args = build_parser().parse_args(arguments)
+    try:
+        flags: dict[str, object] = dict(config.parse_set(args.set))
+        if args.no_rerank:
+            flags["rerank"] = False
+        return run(config.load(flags, os.environ), args.host, args.port)
+    except SearchError as error:
+        print(f"search.serve: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def run(settings: Settings, host: str, port: int) -> int:
+    try:
+        import uvicorn
+
+        from search.serve.app import build_app
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "starlette", "serve", "the service") from None
+    from search.serve.loading import load_models
+
+    models = load_models(settings)
+    print(f"search.serve: {describe(models.meta())}", flush=True)
+    print(f"search.serve: listening on http://{host}:{port} (Ctrl-C to stop)", flush=True)
+    server = uvicorn.Server(
+        uvicorn.Config(build_app(models), host=host, port=port, log_level="warning")
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+def describe(meta: Mapping[str, Mapping[str, object] | None]) -> str:
+    embedding, reranker = meta["embedding"] or {}, meta["reranker"]
+    line = f"embedding {embedding['name']} ({embedding['dimensions']} dimensions)"
+    return f"{line}, reranker {reranker['name'] if reranker else 'none'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

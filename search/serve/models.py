@@ -1,0 +1,84 @@
+"""The two models, each behind a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.serve.merging import Merger
+from search.types import EmbeddingInfo
+
+Task = Literal["query", "passage"]
+Vector = NDArray[np.float32]  # (dimensions,)
+
+
+class Embedder(Protocol):
+    """What the service asks of an embedding model."""
+
+    @property
+    def info(self) -> EmbeddingInfo: ...
+
+    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]: ...
+
+    def encode_query(self, text: str) -> NDArray[np.float32]: ...
+
+
+class Reranker(Protocol):
+    """What the service asks of a cross-encoder."""
+
+    @property
+    def info(self) -> Mapping[str, str | int]: ...
+
+    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]: ...
+
+
+class Models:
+    """Vectors and scores for any number of callers at once; results come as futures."""
+
+    def __init__(self, embedder: Embedder, reranker: Reranker | None) -> None:
+        self._embedder = embedder
+        self._reranker = reranker
+        self._vectors: Merger[tuple[Task, str], Vector] = Merger(self._embed)
+        self._scores: Merger[tuple[str, str], float] | None = (
+            None if reranker is None else Merger(reranker.probabilities)
+        )
+
+    @property
+    def reranks(self) -> bool:
+        return self._scores is not None
+
+    @property
+    def dimensions(self) -> int:
+        return self._embedder.info.dimensions
+
+    def vector(self, text: str, task: Task) -> Future[list[Vector]]:
+        """One vector of length 1; a query and a passage may have prefixes of their own."""
+        return self._vectors.submit([(task, text)])
+
+    def scores(self, query: str, texts: Sequence[str]) -> Future[list[float]]:
+        """One probability for each text, in order."""
+        assert self._scores is not None
+        return self._scores.submit([(query, text) for text in texts])
+
+    def meta(self) -> dict[str, Any]:
+        """What runs here."""
+        reranker = None if self._reranker is None else dict(self._reranker.info)
+        return {"embedding": asdict(self._embedder.info), "reranker": reranker}
+
+    def close(self) -> None:
+        self._vectors.close()
+        if self._scores is not None:
+            self._scores.close()
+
+    def _embed(self, tasks: list[tuple[Task, str]]) -> list[Vector]:
+        passages = [text for task, text in tasks if task == "passage"]
+        rows = iter(self._embedder.encode_passages(passages))
+        return [
+            next(rows) if task == "passage" else self._embedder.encode_query(text)
+            for task, text in tasks
+        ]

@@ -1,0 +1,126 @@
+"""Weaviate's protocols, over stand-in models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from search.errors import QueryTooLong
+from search.serve.app import build_app
+from search.serve.models import Models
+from search.types import EmbeddingInfo
+
+
+class Lengths:
+    """A vector of (characters, 1) for a passage, (characters, 0) for a query."""
+
+    info = EmbeddingInfo("lengths", "1", 2)
+
+    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
+        return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        return np.array([len(text), 0], np.float32)
+
+
+class Share:
+    """The share of the query's words that a text has."""
+
+    info: Mapping[str, str | int] = {"name": "share"}
+
+    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        if any(len(query) > 100 for query, _ in pairs):
+            raise QueryTooLong("the query is too long")
+        if any("nan" in text for _, text in pairs):
+            return [float("nan")] * len(pairs)
+        return [
+            len(set(query.split()) & set(text.split())) / len(query.split())
+            for query, text in pairs
+        ]
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with TestClient(build_app(Models(Lengths(), Share())), raise_server_exceptions=False) as client:
+        yield client
+
+
+def vectors(client: TestClient, text: str, **config: Any) -> Any:
+    """As Weaviate 1.39 sends it: no content type, all fields of the answer in the question."""
+    body = {"text": text, "dims": 0, "vector": None, "error": "", "config": config}
+    return client.post("/vectors", content=json.dumps(body))
+
+
+def test_vectors_of_passages_and_queries(client: TestClient) -> None:
+    answer = vectors(client, "heart", pooling_strategy="masked_mean", task_type="passage")
+    assert answer.status_code == 200
+    assert answer.json() == {"text": "heart", "vector": [5.0, 1.0], "dim": 2, "dims": 2}
+    assert vectors(client, "heart", task_type="query").json()["vector"] == [5.0, 0.0]
+    assert vectors(client, "", dimensions=2).json()["vector"] == [0.0, 1.0]
+
+
+def test_parallel_calls_get_their_own_vectors(client: TestClient) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: vectors(client, "x" * n).json(), range(200)))
+    assert [answer["vector"][0] for answer in answers] == list(range(200))
+
+
+def test_scores_come_in_input_order_one_for_each_document(client: TestClient) -> None:
+    documents = ["no match", "prevent heart disease", "heart", "heart"]
+    answer = client.post(
+        "/rerank",
+        json={"query": "prevent heart disease", "documents": documents, "property": ""},
+    )
+    assert answer.status_code == 200
+    scores = answer.json()["scores"]
+    assert [one["document"] for one in scores] == documents
+    assert [one["score"] for one in scores] == pytest.approx([0, 1, 1 / 3, 1 / 3])
+    empty = client.post("/rerank", json={"query": "x", "documents": []})
+    assert (empty.status_code, empty.json()["scores"]) == (200, [])
+
+
+@pytest.mark.parametrize("path", ["/.well-known/ready", "/.well-known/live"])
+def test_it_is_ready_when_it_answers(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_meta_names_the_models(client: TestClient) -> None:
+    meta = client.get("/meta").json()
+    assert meta["embedding"]["name"] == "lengths"
+    assert meta["reranker"] == {"name": "share"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("/vectors", '{"text": 3}', 422, "text: "),
+        ("/vectors", "{", 422, "Invalid JSON"),
+        ("/vectors", '{"text": "x", "config": {"dimensions": 99}}', 422, "99"),
+        ("/vectors", '{"text": "x", "config": {"task_type": "poem"}}', 422, "task_type"),
+        ("/rerank", '{"query": "x"}', 422, "documents"),
+        ("/rerank", f'{{"query": "{"x" * 101}", "documents": ["a"]}}', 422, "too long"),
+        ("/rerank", '{"query": "x", "documents": ["nan"]}', 500, "not a number"),
+        ("/nowhere", "{}", 404, "Not Found"),
+    ],
+)
+def test_an_error_is_json_with_its_reason(
+    client: TestClient, path: str, body: str, status: int, said: str
+) -> None:
+    answer = client.post(path, content=body)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+
+
+def test_without_a_reranker_rerank_says_so() -> None:
+    with TestClient(build_app(Models(Lengths(), None))) as client:
+        answer = client.post("/rerank", json={"query": "x", "documents": ["a"]})
+        assert (answer.status_code, "without a reranker" in answer.json()["error"]) == (501, True)
+        assert client.get("/meta").json()["reranker"] is None
