@@ -21,6 +21,7 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
 _BYTES_PER_NUMBER = 4
 _OVERHEAD = 300
+_ALL_ERRORS = "set of all errors: "
 
 
 class Sender:
@@ -67,7 +68,7 @@ class Sender:
         try:
             done = self._collection.data.insert_many(objects)
         except WeaviateInsertManyAllFailedError as error:
-            return dict.fromkeys(map(_id, objects), short(error.message))
+            return _reasons(objects, error.message)
         except WeaviateBatchError as error:
             if not (is_deadline(error.message) or is_too_large(error.message)):
                 raise
@@ -92,6 +93,15 @@ def cut(objects: Sequence[Object], request_bytes: int) -> Iterator[list[Object]]
         size += bytes_of_one
     if run:
         yield run
+
+
+def _reasons(objects: Sequence[Object], said: str) -> dict[UUID, str]:
+    """The client gives the reasons of a wholly failed request as lines; most name their object."""
+    lines = said.partition(_ALL_ERRORS)[2].splitlines()
+    return {
+        _id(one): short(next((line for line in lines if str(one.uuid) in line), " ".join(lines)))
+        for one in objects
+    }
 
 
 def _size(one: Object) -> int:

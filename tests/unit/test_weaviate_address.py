@@ -1,0 +1,51 @@
+"""Where a Weaviate answers, from the URL that users have at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import config
+from search.errors import ConfigError
+from search.store.weaviate.address import Address, address_of
+
+
+def address(url: str, **settings: Any) -> Address:
+    flags = {f"weaviate.{name}": value for name, value in settings.items()}
+    return address_of(url, config.load(flags).weaviate)
+
+
+def test_a_local_server() -> None:
+    found = address("http://localhost:8080")
+    assert found == Address("localhost", 8080, False, "localhost", 50051, False)
+    assert (found.rest, found.grpc) == ("http://localhost:8080", "localhost:50051")
+
+
+def test_a_custom_host_with_tls() -> None:
+    found = address("https://search.example.org/", grpc_host="grpc.example.org", grpc_port=443)
+    assert found == Address("search.example.org", 443, True, "grpc.example.org", 443, True)
+    assert address("https://example.org", grpc_tls=False).grpc_tls is False
+    assert address("http://example.org").port == 80
+
+
+@pytest.mark.parametrize("url", ["https://abc.c0.weaviate.cloud", "abc.c0.weaviate.cloud"])
+def test_weaviate_cloud_has_a_grpc_host_of_its_own(url: str) -> None:
+    host = "abc.c0.weaviate.cloud"
+    assert address(url) == Address(host, 443, True, f"grpc-{host}", 443, True)
+    assert address("https://abc.weaviate.network").grpc_host == "abc.grpc.weaviate.network"
+
+
+def test_embedded() -> None:
+    assert address("embedded") == Address("127.0.0.1", 8079, False, "127.0.0.1", 50060, False)
+    assert address("embedded", embedded_port=8179, grpc_port=50160).grpc == "127.0.0.1:50160"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8080", "ftp://x", "http://", "http://host:port", "http://h:1/v1", "http://[x"],
+)
+def test_an_unusable_url_is_named(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        address(url)
+    assert url in str(caught.value)

@@ -1,0 +1,98 @@
+"""The class as data: what is asked for, how it differs from what is there, stable ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import config
+from search.errors import StoreError
+from search.store.weaviate import schema
+from search.types import EmbeddingInfo
+
+MODEL = EmbeddingInfo("mini", "abc", 384, "query: ", "passage: ")
+
+
+def made(vectorizer: str = "none", **settings: Any) -> dict[str, Any]:
+    flags = {f"weaviate.{name}": value for name, value in settings.items()}
+    return schema.class_schema(config.load(flags).weaviate, vectorizer, MODEL)
+
+
+def test_ids_are_stable_and_differ() -> None:
+    assert str(schema.object_id("a", 0)) == "27e66820-a047-5e48-a2d3-9c6e7a7a0bd6"
+    pairs = [("a", 0), ("a", 1), ("b", 0), ("1\na", 0), ("a\n1", 0), ("", 10), ("0", 1)]
+    assert len({schema.object_id(*pair) for pair in pairs}) == len(pairs)
+
+
+def test_the_description_carries_the_embedding_model() -> None:
+    assert schema.embedding_of(made()["description"]) == MODEL
+    assert schema.embedding_of("Somebody's articles") is None
+    assert schema.embedding_of(None) is None
+
+
+def test_only_the_text_is_embedded_and_without_the_class_name() -> None:
+    found = made("text2vec-transformers", vectorizer_settings={"poolingStrategy": "cls"})
+    module = found["vectorConfig"]["default"]["vectorizer"]["text2vec-transformers"]
+    assert module == {"properties": ["text"], "vectorizeClassName": False, "poolingStrategy": "cls"}
+
+
+def test_settings_reach_the_class() -> None:
+    found = made(
+        index="hnsw",
+        index_settings={"efConstruction": 256},
+        quantization="rq",
+        shards=2,
+        replication_factor=3,
+        tokenization="trigram",
+    )
+    vectors = found["vectorConfig"]["default"]
+    assert vectors["vectorIndexType"] == "hnsw"
+    assert vectors["vectorIndexConfig"] == {
+        "distance": "cosine",
+        "efConstruction": 256,
+        "rq": {"enabled": True},
+    }
+    assert found["shardingConfig"] == {"desiredCount": 2}
+    assert found["replicationConfig"] == {"factor": 3}
+    (text,) = [known for known in found["properties"] if known["name"] == "text"]
+    assert (text["tokenization"], text["indexSearchable"]) == ("trigram", True)
+    assert made(tenant="ours")["multiTenancyConfig"]["enabled"] is True
+
+
+def test_what_was_not_asked_for_is_not_compared() -> None:
+    there = made(shards=2, replication_factor=3, index="flat", index_settings={"ef": 64})
+    assert schema.differences(there, made()) == []
+    assert schema.differences(made(), made()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"replication_factor": 3}, "replication factor is 1, expected 3"),
+        ({"shards": 4}, "shards is 1, expected 4"),
+        ({"index": "flat"}, "index is 'hnsw', expected 'flat'"),
+        ({"quantization": "rq"}, "index: rq is None, expected True"),
+        ({"index_settings": {"efConstruction": 9}}, "index: efConstruction is 128, expected 9"),
+        ({"tokenization": "gse"}, "property text: tokenization is 'word', expected 'gse'"),
+        ({"tenant": "x"}, "multi-tenant is False, expected True"),
+    ],
+)
+def test_each_difference_is_named(settings: dict[str, Any], said: str) -> None:
+    there = made(
+        replication_factor=1, shards=1, index="hnsw", index_settings={"efConstruction": 128}
+    )
+    assert schema.differences(there, made(**settings)) == [said]
+
+
+def test_another_vectorizer_and_a_missing_property_are_named() -> None:
+    there = made("text2vec-openai")
+    there["properties"] = [p for p in there["properties"] if p["name"] != "content_hash"]
+    found = "; ".join(schema.differences(there, made("text2vec-transformers")))
+    assert "vectorizer is 'text2vec-openai', expected 'text2vec-transformers'" in found
+    assert "property content_hash: dataType is None, expected ['text']" in found
+
+
+def test_a_foreign_class_is_refused() -> None:
+    with pytest.raises(StoreError, match="Article has no vector named 'default'"):
+        schema.vectorizer_of({"class": "Article", "vectorConfig": None})
