@@ -1,0 +1,172 @@
+"""python -m ingest PATH…: load documents into the store that `python -m search` asks."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import config
+from search.errors import InputError, SearchError
+
+INTERRUPTED = 130
+EPILOG = """\
+examples:
+  python -m ingest data/medical.json
+  python -m ingest ~/notes                           a folder: every readable file below it
+  python -m ingest corpus.jsonl.gz more.csv --text-field abstract
+  zcat dump.jsonl.gz | python -m ingest -            JSON Lines on standard input
+  python -m ingest docs --prune --dry-run            what would change, removals included
+  python -m ingest --verify                          is the store what its ledger says?
+
+Every record ends as stored, unchanged (same content: not embedded again) or rejected. Rejected
+ones are also written to a file: mend them there and ingest that file. Stop a run at any moment;
+the same command goes on from there.
+
+Records without an id get a hash of their content; text, Markdown, HTML, PDF and DOCX files are
+known by their path below the given folder. All fields besides id, title and text become metadata;
+nested ones by dotted names (author.name).
+
+exit status: 0 all well; 1 records rejected, or the store is not what it should be; 2 wrong usage;
+130 interrupted.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ingest",
+        description="Load documents into the store: JSON, JSONL, CSV, TSV, Markdown, HTML, text, "
+        "PDF, DOCX, folders of these, BEIR corpora; gzip of the text formats.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, a folder, or - (stdin)")
+    fields = parser.add_argument_group("fields (default: found by their usual names)")
+    fields.add_argument("--id-field", metavar="NAME", help="the field that holds the id")
+    fields.add_argument("--title-field", metavar="NAME", help="… the title")
+    fields.add_argument("--text-field", metavar="NAME", help="… the text; dots reach into objects")
+    reading = parser.add_argument_group("reading")
+    reading.add_argument("--encoding", metavar="NAME", help="default UTF-8, or UTF-16 by its mark")
+    reading.add_argument(
+        "--max-record-mb", type=float, default=32, metavar="N", help="largest record (default 32)"
+    )
+    reading.add_argument(
+        "--rejects", type=Path, default=Path("rejects.jsonl"), metavar="FILE",
+        help="where rejected records go (default rejects.jsonl; an older one becomes FILE.old)",
+    )  # fmt: skip
+    reading.add_argument(
+        "--allow-rejects", action="store_true", help="exit with 0 although records were rejected"
+    )
+    what = parser.add_argument_group("what to do")
+    what.add_argument(
+        "--prune", action="store_true",
+        help="also remove documents that are in the store but not in these PATHs; never when a "
+        "file could not be read to its end, and after rejections only with --allow-rejects",
+    )  # fmt: skip
+    what.add_argument("--dry-run", action="store_true", help="only report what would change")
+    what.add_argument(
+        "--verify", action="store_true", help="compare the store with its ledger, and check it"
+    )
+    parser.add_argument("--store", metavar="FILE", help="the embedded store (.search/store.db)")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress; rejections still show")
+    config.add_set_flag(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    args = build_parser().parse_args(arguments)
+    try:
+        settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
+        return verify(args, settings) if args.verify else ingest(args, settings)
+    except SearchError as error:
+        print(f"ingest: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("ingest: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
+    from ingest.read.walk import check_inputs
+
+    check_usage(args)
+    check_inputs(args.paths)
+    # Heavy modules only from here on, so that --help and usage errors are instant.
+    from ingest import run, summary
+    from ingest.fields import FieldNames
+    from ingest.progress import progress
+    from ingest.read.source import Meter, Options
+    from ingest.read.walk import total_bytes
+
+    meter = Meter(total_bytes(args.paths))
+    limit = int(args.max_record_mb * (1 << 20))
+    job = run.Job(
+        inputs=args.paths,
+        settings=settings,
+        options=Options(args.encoding, limit, sys.stdin.buffer, meter),
+        names=FieldNames(args.id_field, args.title_field, args.text_field),
+        rejects=args.rejects,
+        dry_run=args.dry_run,
+        prune=args.prune,
+        prune_after_rejects=args.allow_rejects,
+    )
+    try:
+        with progress(sys.stderr, meter, args.quiet) as shown:
+            result = run.ingest(job, shown)
+    except run.Interrupted as stop:
+        done = stop.counts.stored + stop.counts.unchanged
+        print(
+            f"ingest: interrupted; {done:,} documents are in the store, "
+            "and the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    if args.json:
+        print(json.dumps(summary.as_json(result), ensure_ascii=False, indent=2))
+    else:
+        print(summary.as_text(result))
+    if result.problem:
+        print(f"ingest: {result.problem}", file=sys.stderr)
+    return int(bool(result.problem or (result.counts.rejected and not args.allow_rejects)))
+
+
+def check_usage(args: argparse.Namespace) -> None:
+    """InputError for flags that cannot mean anything."""
+    if not args.paths:
+        raise InputError("nothing to ingest: python -m ingest PATH… (a file, a folder, or -)")
+    if args.max_record_mb <= 0:
+        raise InputError(f"--max-record-mb {args.max_record_mb:g}: expected more than 0")
+    if args.encoding is not None:
+        try:
+            codecs.lookup(args.encoding)
+        except LookupError:
+            raise InputError(
+                f"--encoding {args.encoding}: unknown; expected e.g. latin-1, cp1252, utf-16"
+            ) from None
+
+
+def verify(args: argparse.Namespace, settings: config.Settings) -> int:
+    from ingest import run
+
+    documents, faults = run.verify(settings)
+    if args.json:
+        print(json.dumps({"documents": documents, "faults": faults}, ensure_ascii=False, indent=2))
+    elif faults:
+        print("\n".join(faults))
+        print("ingest the same input again: it mends the ledger and stores what is missing")
+    else:
+        print(f"the store is sound: {documents:,} documents, all as the ledger says")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""How far a run is, on standard error: a bar on a terminal, a plain line now and then in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from ingest.read.source import Meter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress(Protocol):
+    """`update` after each batch with the records done so far; `say` for a line that stays."""
+
+    def update(self, records: int) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+@contextmanager
+def progress(stream: TextIO, meter: Meter, quiet: bool) -> Iterator[Progress]:
+    """The form of progress that suits `stream`."""
+    if quiet or not stream.isatty():
+        yield Lines(stream, meter, quiet)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=False),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+        yield Bar(bar, meter)
+
+
+class Rate:
+    """Records a second since the first call."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def __call__(self, records: int) -> str:
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        return f"{records:,} records, {records / seconds:,.0f}/s"
+
+
+class Bar:
+    """A bar by bytes read, with the time left; without a known total it only pulses."""
+
+    def __init__(self, bar: RichProgress, meter: Meter) -> None:
+        self._bar, self._meter, self._rate = bar, meter, Rate()
+        self._task: TaskID = bar.add_task("ingest", total=meter.total, state="starting")
+
+    def update(self, records: int) -> None:
+        self._bar.update(self._task, completed=self._meter.done, state=self._rate(records))
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Lines:
+    """Plain lines, some seconds apart."""
+
+    def __init__(self, stream: TextIO, meter: Meter, quiet: bool) -> None:
+        self._stream, self._meter, self._quiet = stream, meter, quiet
+        self._rate = Rate()
+        self._start = self._last = time.monotonic()
+
+    def update(self, records: int) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._last < SECONDS_BETWEEN_LINES:
+            return
+        self._last = now
+        self.say(f"{self._rate(records)}{self._left(now - self._start)}")
+
+    def say(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _left(self, seconds: float) -> str:
+        total, done = self._meter.total, self._meter.done
+        if not total or not done:
+            return ""
+        left = seconds * max(total - done, 0) / done
+        minutes, rest = divmod(round(left), 60)
+        return f", {done / total:.0%}, {minutes}:{rest:02d} left"

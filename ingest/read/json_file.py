@@ -1,0 +1,125 @@
+"""A JSON file: an array of objects, {"documents": […]}, one object, or objects in a row."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import ijson
+from ijson.common import ObjectBuilder
+
+from ingest.read.jsonl import describe
+from ingest.read.source import Options, Source, not_utf8, open_bytes, too_large
+from ingest.record import Record, Rejection, Unusable
+
+WRAPPER = "documents"
+MAX_DEPTH = 100
+OPENS = ("start_map", "start_array")
+CLOSES = ("end_map", "end_array")
+Events = Iterator[tuple[str, Any]]
+
+
+def read_json(source: Source, options: Options) -> Iterator[Record | Rejection]:
+    """Streams: one record is in memory at a time. Behind a syntax error nothing can be read."""
+    with open_bytes(source, options) as stream:
+        feed = _Feed(stream, options.max_record_bytes)
+        try:
+            for line, value in _values(feed):
+                if isinstance(value, dict):
+                    yield Record(value, source.name, line)
+                else:
+                    reason = f"found {describe(value)}, expected a JSON object"
+                    yield Rejection(reason, source.name, line, raw=str(value))
+        except (ijson.JSONError, ValueError) as error:
+            reason = str(error).splitlines()[0].strip()
+            raise Unusable(
+                f"broken JSON at line {feed.line}: {reason}; nothing after it was read"
+            ) from None
+
+
+def _values(feed: _Feed) -> Iterator[tuple[int, Any]]:
+    """(line, value) of each record, wherever in the file it lies."""
+    events = ijson.basic_parse(feed, multiple_values=True)
+    for event, value in events:
+        if event == "start_array":
+            yield from _members(events, feed)
+        elif event == "start_map":
+            yield from _object(events, feed)
+        else:
+            yield feed.line, value
+
+
+def _members(events: Events, feed: _Feed) -> Iterator[tuple[int, Any]]:
+    for event, value in events:
+        if event == "end_array":
+            return
+        line = feed.line
+        yield line, _build(events, event, value)
+        feed.since_record = 0
+
+
+def _object(events: Events, feed: _Feed) -> Iterator[tuple[int, Any]]:
+    """The members of its `documents`; without that, the object itself is the record."""
+    line, fields, wrapper = feed.line, {}, False
+    for event, key in events:
+        if event == "end_map":
+            break
+        event, value = next(events)
+        if key == WRAPPER and event == "start_array":
+            wrapper = True
+            yield from _members(events, feed)
+        else:
+            fields[key] = _build(events, event, value)
+    if not wrapper:
+        yield line, fields
+        feed.since_record = 0
+
+
+def _build(events: Events, event: str, value: Any) -> Any:
+    """The whole value that begins with this event."""
+    builder, depth = ObjectBuilder(), 0
+    while True:
+        builder.event(event, value)
+        depth += (event in OPENS) - (event in CLOSES)
+        if depth == 0:
+            return builder.value
+        if depth > MAX_DEPTH:
+            raise Unusable(f"JSON nested deeper than {MAX_DEPTH} levels; nothing after it was read")
+        event, value = next(events)
+
+
+class _Feed:
+    """Hands the parser one line at a time, so that `line` is where it stands."""
+
+    def __init__(self, stream: io.BufferedReader, limit: int) -> None:
+        self.line = 1
+        self.since_record = 0
+        self._stream = stream
+        self._limit = limit
+        self._offset = 0
+        self._line_ended = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+
+    def read(self, size: int) -> bytes:
+        if self.since_record > self._limit:
+            raise Unusable(
+                f"line {self.line}: {too_large('record', self._limit)}; nothing after it was read"
+            )
+        data = self._stream.readline(size)
+        if data:
+            self.line += self._line_ended
+            self._line_ended = data.endswith(b"\n")
+        self._check(data)
+        self._offset += len(data)
+        self.since_record += len(data)
+        return data
+
+    def _check(self, data: bytes) -> None:
+        pending = len(self._decoder.getstate()[0])
+        try:
+            self._decoder.decode(data)
+        except UnicodeDecodeError as error:
+            at = self._offset - pending + error.start
+            raise Unusable(f"line {self.line}: {not_utf8(error.object[error.start], at)}") from None

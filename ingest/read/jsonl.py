@@ -1,0 +1,76 @@
+"""JSON Lines, one object a line; also the rejects file that ingest itself writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from ingest.read.lines import BadLine, Lines
+from ingest.read.source import Options, Source, open_bytes
+from ingest.record import Record, Rejection, Unusable
+
+NOTE = "_reject"
+RAW = "_raw"
+NOT_KEPT = "this rejects line holds only a note, not the record: mend the original and ingest that"
+
+
+def read_jsonl(source: Source, options: Options) -> Iterator[Record | Rejection]:
+    """Each line becomes a record or a rejection; a bad line never hides the ones after it."""
+    with open_bytes(source, options) as stream:
+        lines = Lines(stream, options.max_record_bytes)
+        while True:
+            line: str | None = None
+            try:
+                line = next(lines)
+                if line.strip():
+                    yield Record(_object(line), source.name, lines.number)
+            except StopIteration:
+                return
+            except Unusable as error:
+                raw = error.raw if isinstance(error, BadLine) else (line or "").rstrip()
+                yield Rejection(str(error), source.name, lines.number, raw=raw)
+
+
+def _object(line: str) -> dict[str, Any]:
+    value = parse(line)
+    if not isinstance(value, dict):
+        raise Unusable(f"found {describe(value)}, expected a JSON object")
+    if NOTE not in value:
+        return value
+    del value[NOTE]
+    if isinstance(value.get(RAW), str):
+        return _object(value[RAW])
+    if not value:
+        raise Unusable(NOT_KEPT)
+    return value
+
+
+def parse(text: str) -> Any:
+    """JSON, decimals kept as they were spelt (an id may be 1.50); NaN is read as null."""
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=lambda name: None)
+    except json.JSONDecodeError as error:
+        raise Unusable(f"broken JSON at column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise Unusable("the JSON is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise Unusable(f"broken JSON: {error}") from None
+
+
+def describe(value: object) -> str:
+    """A JSON value's type, for messages."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | Decimal):
+        return "a number"
+    if value is None:
+        return "null"
+    return (
+        "a string"
+        if isinstance(value, str)
+        else "a list"
+        if isinstance(value, list)
+        else "an object"
+    )

@@ -1,0 +1,66 @@
+"""CSV and TSV with a header line; numbers become numbers, so that ranges can filter on them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from ingest.read.lines import BadLine, Lines
+from ingest.read.source import Options, Source, open_bytes
+from ingest.record import Record, Rejection, Unusable
+
+DELIMITERS = ",;\t|"
+# As JSON writes numbers: 007 is a code, and more digits may not fit into 64 bits.
+INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})\.\d{1,17}", re.ASCII)
+
+
+def read_table(source: Source, options: Options) -> Iterator[Record | Rejection]:
+    """A record a row; a row that does not fit the header is rejected, and the next one is read."""
+    csv.field_size_limit(options.max_record_bytes)
+    with open_bytes(source, options) as stream:
+        lines = Lines(stream, options.max_record_bytes)
+        first = next(lines, "")
+        if not first.strip():
+            raise Unusable("found no header line, expected the names of the columns")
+        delimiter = "\t" if source.suffix == ".tsv" else max(DELIMITERS, key=first.count)
+        header = _header(next(csv.reader([first], delimiter=delimiter)))
+        rows = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            start = lines.number + 1
+            try:
+                row = next(rows)
+                if row:
+                    yield Record(_fields(header, row), source.name, start)
+            except StopIteration:
+                return
+            except Unusable as error:
+                raw = error.raw if isinstance(error, BadLine) else delimiter.join(row)
+                yield Rejection(str(error), source.name, start, raw=raw)
+            except csv.Error as error:
+                reason = f"broken CSV (lines {start}-{lines.number}): {error}"
+                yield Rejection(reason, source.name, start)
+
+
+def _header(cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise Unusable(f"the header names {', '.join(map(repr, repeated))} more than once")
+    return names
+
+
+def _fields(header: list[str], row: list[str]) -> dict[str, Any]:
+    """Empty cells and columns without a name are left out."""
+    if len(row) != len(header):
+        raise Unusable(f"found {len(row)} cells, the header has {len(header)}")
+    return {name: _value(cell) for name, cell in zip(header, row, strict=True) if name and cell}
+
+
+def _value(cell: str) -> str | int | Decimal:
+    if INTEGER.fullmatch(cell):
+        return int(cell) if cell != "-0" else cell
+    return Decimal(cell) if DECIMAL.fullmatch(cell) else cell

@@ -1,0 +1,110 @@
+"""What a run reports at its end, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest.ledger import Differences
+from ingest.pipeline import Counts
+from ingest.read.walk import Skipped
+from search.types import StoreInfo
+
+IDS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`problem`: why the run is not a success although it came to its end, else None."""
+
+    counts: Counts
+    seconds: float
+    skipped: Skipped
+    store: StoreInfo | None
+    rejects: Path | None
+    dry_run: bool
+    pruned: bool
+    problem: str | None
+
+
+def as_text(summary: Summary) -> str:
+    counts = summary.counts
+    rate = f"{counts.read / max(summary.seconds, 1e-9):,.0f}/s"
+    would = "dry run, nothing was changed: would have\n" if summary.dry_run else ""
+    line = f"stored {counts.stored:,}   unchanged {counts.unchanged:,}   "
+    line += f"rejected {counts.rejected:,}   "
+    line += f"removed {counts.removed:,}   " if summary.pruned else ""
+    lines = [f"{would}{line}({counts.read:,} read in {duration(summary.seconds)}, {rate})"]
+    if summary.rejects is not None:
+        lines.append(f"rejected records are in {summary.rejects}: mend them and ingest that file")
+    lines += _skipped(summary.skipped)
+    if summary.store is not None:
+        store = summary.store
+        size = f"{store.documents:,} documents, {store.passages:,} passages"
+        lines.append(f"store {store.location}: {size}")
+    return "\n".join(lines)
+
+
+def _skipped(skipped: Skipped) -> list[str]:
+    lines = []
+    if skipped.suffixes:
+        kinds = [f"{suffix} {count:,}" for suffix, count in skipped.suffixes.most_common(8)]
+        more = ", …" if len(skipped.suffixes) > 8 else ""
+        total = skipped.suffixes.total()
+        lines.append(f"skipped {total:,} files of other types: {', '.join(kinds)}{more}")
+    lines += [f"skipped {link}: it leads back to a folder above it" for link in skipped.loops]
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """3.1 s, 4:05 min, 1:02:03 h"""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    counts = summary.counts
+    return {
+        "read": counts.read,
+        "stored": counts.stored,
+        "unchanged": counts.unchanged,
+        "rejected": counts.rejected,
+        "removed": counts.removed,
+        "complete": not counts.incomplete,
+        "dry_run": summary.dry_run,
+        "seconds": round(summary.seconds, 3),
+        "rejects_file": str(summary.rejects) if summary.rejects else None,
+        "skipped": {"files": dict(summary.skipped.suffixes), "loops": summary.skipped.loops},
+        "store": _store(summary.store),
+        "problem": summary.problem,
+    }
+
+
+def _store(store: StoreInfo | None) -> dict[str, Any] | None:
+    if store is None:
+        return None
+    return {
+        "kind": store.kind,
+        "location": store.location,
+        "documents": store.documents,
+        "passages": store.passages,
+    }
+
+
+def faults(differences: Differences, found: list[str]) -> list[str]:
+    """What `--verify` found wrong, a line each."""
+    lines = [f"inside the store: {fault}" for fault in found]
+    for ids, what in (
+        (differences.missing, "in the ledger, but not in the store"),
+        (differences.extra, "in the store, but not in the ledger"),
+        (differences.changed, "with other content in the store than the ledger says"),
+    ):
+        if ids:
+            shown = ", ".join(map(repr, ids[:IDS_SHOWN])) + (", …" if len(ids) > IDS_SHOWN else "")
+            lines.append(f"{len(ids):,} {what}: {shown}")
+    return lines
