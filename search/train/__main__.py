@@ -1,0 +1,131 @@
+"""`python -m search.train`: fine-tune a checkpoint as a cross-encoder on BEIR folders."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from search.errors import InputError, SearchError
+from search.train.recipe import Source
+
+EPILOGUE = """\
+examples:
+  your own data, from the packaged all-MiniLM-L6-v2:
+    python -m search.train --data my-set --out my-model
+  from a larger cross-encoder, every second layer kept, the whole of it as teacher:
+    python -m search.train --data my-set=5000 --start BIG --keep-layers 1,3,5,7,9,11 \\
+        --teacher BIG --out my-model
+then fit its calibration and blend: python -m search.evaluate --help
+
+A killed run goes on where it was: give the same command again. Everything but the finished
+folder is in WORK, which may be deleted afterwards.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or that of the error printed."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        _train(_arguments(argv), argv)
+    except SearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.train",
+        description=__doc__,
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", action="append", required=True, metavar="DIR[=LISTS]",
+        help="BEIR folder (corpus.jsonl, queries.jsonl, qrels/), and how many lists to make of it "
+        "(default 3000); repeatable")  # fmt: skip
+    add("--out", type=Path, required=True, metavar="DIR", help="model folder to write")
+    add("--start", type=Path, metavar="DIR",
+        help="BERT-type checkpoint to start from (default: packaged all-MiniLM-L6-v2)")  # fmt: skip
+    add("--keep-layers", type=_layers, default=(), metavar="N,N…",
+        help="keep only these layers of the start, counted from 0")  # fmt: skip
+    add("--teacher", type=Path, metavar="DIR",
+        help="cross-encoder of the same width to learn from besides the first stage; "
+        "`python -m search.train.convert` makes such a folder from int8 ONNX")  # fmt: skip
+    add("--distil-lists", type=int, default=1440, metavar="N",
+        help="lists that first imitate the teacher's hidden states (default 1440)")  # fmt: skip
+    add("--split", default="train", help="the judgments to train on (default train)")
+    add("--list-size", type=int, default=8, metavar="N", help="passages in a list (default 8)")
+    add("--precision", default="auto", choices=("auto", "bf16", "fp32"),
+        help="of the forward and backward pass (default auto)")  # fmt: skip
+    add("--seed", type=int, default=1, help="of every random choice (default 1)")
+    add("--work", type=Path, metavar="DIR",
+        help="where stores, lists and checkpoints are kept (default: OUT.work)")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    if arguments.list_size < 2:
+        parser.error("--list-size: a list needs at least 2 passages")
+    return arguments
+
+
+def _train(args: argparse.Namespace, argv: list[str]) -> None:
+    sources = [_source(text) for text in args.data]
+    work = args.work or args.out.with_name(args.out.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    from config import load
+    from search.embed import load_embedder
+    from search.train.card import write_card
+    from search.train.fit import Plan, fit, save
+    from search.train.recipe import mined
+
+    settings = load(environment=os.environ)
+    embedder = load_embedder(settings)
+    start = args.start or embedder.folder
+    lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report)
+    plan = Plan(start, args.keep_layers, args.teacher, args.distil_lists, args.precision, work)
+    model = fit(plan, lists, _report)
+    save(model, start, args.out)
+    command = shlex.join(["python", "-m", "search.train", *argv])
+    write_card(
+        args.out,
+        command,
+        start.resolve().name,
+        args.teacher.resolve().name if args.teacher else "none",
+        model.config.max_position_embeddings,
+        lists,
+        [source.folder for source in sources],
+    )
+    _report(f"wrote {args.out}")
+
+
+def _source(text: str) -> Source:
+    """DIR or DIR=LISTS."""
+    folder, equals, count = text.rpartition("=")
+    if not equals or not count.isdigit():
+        folder, count = text, "3000"
+    if not Path(folder).is_dir():
+        raise InputError(f"--data {text}: no such folder; expected one in BEIR layout")
+    return Source(Path(folder), int(count))
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected layer numbers, such as 1,3,5"
+        ) from None
+
+
+def _report(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Lists of texts to the tensors of one training step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from search.nn.batches import make_batches
+from search.nn.tokens import Tokenizer, Tokens
+from search.train.lists import TrainingList
+
+MAX_QUERY_TOKENS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Pairs of similar length, padded to the longest; `places` are their indices in the step."""
+
+    places: list[int]
+    input_ids: Tensor  # (pairs, tokens)
+    token_type_ids: Tensor  # (pairs, tokens)
+    attention_mask: Tensor  # (pairs, tokens)
+
+    def inputs(self) -> dict[str, Tensor]:
+        """As keyword arguments of the model."""
+        return {
+            "input_ids": self.input_ids,
+            "token_type_ids": self.token_type_ids,
+            "attention_mask": self.attention_mask,
+        }
+
+
+class PairEncoder:
+    """Query and passage to tokens; only the passage is cut, as the reranker does."""
+
+    def __init__(self, tokenizer: Tokenizer, pad_id: int) -> None:
+        self._tokenizer = tokenizer
+        self._template = tokenizer.template("a", "b")
+        self._pad_id = pad_id
+
+    def pairs(self, lists: Sequence[TrainingList], max_length: int) -> list[Tokens]:
+        """All pairs of the lists, in order, each at most `max_length` tokens."""
+        found = []
+        for one in lists:
+            query, *passages = self._tokenizer.encode([one.query, *one.passages])
+            ids = query.ids[:MAX_QUERY_TOKENS]
+            room = max_length - len(ids) - self._template.special_tokens
+            found += [self._template(ids, passage.ids[:room]) for passage in passages]
+        return found
+
+    def micro_batches(self, pairs: Sequence[Tokens], budget: int) -> Iterator[MicroBatch]:
+        """Batches of at most `budget` tokens, padding included."""
+        for places in make_batches([len(pair.ids) for pair in pairs], budget):
+            yield self._padded(places, [pairs[place] for place in places])
+
+    def _padded(self, places: list[int], pairs: list[Tokens]) -> MicroBatch:
+        longest = max(len(pair.ids) for pair in pairs)
+        ids = torch.full((len(pairs), longest), self._pad_id)
+        types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+        for row, pair in enumerate(pairs):
+            ids[row, : len(pair.ids)] = torch.tensor(pair.ids)
+            types[row, : len(pair.ids)] = torch.tensor(pair.type_ids)
+            mask[row, : len(pair.ids)] = 1
+        return MicroBatch(places, ids, types, mask)

@@ -1,0 +1,78 @@
+"""The model card that goes with the weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.train.lists import TrainingList
+
+HEAD = """---
+language: en
+library_name: transformers
+pipeline_tag: text-classification
+tags: [cross-encoder, reranker]
+---
+
+# {name}
+
+A cross-encoder for reranking: it reads a query and a passage together and gives one logit,
+higher for a better answer. The passage is `title + "\\n" + text`, or the text alone where there is
+no title. Input: {positions} tokens at most. `rerank.json` beside the weights, if present, holds
+the calibration (logit to probability) and the weight of the first stage's score in the final order.
+
+## Made with
+
+```
+{command}
+```
+
+- Start: {start}
+- Teacher: {teacher}
+- Lists of {size} passages: {lists} ({kinds})
+
+Negatives come from the first stage (all-MiniLM-L6-v2 and BM25, fused): its head, its tail,
+the same topic's other documents, and random ones. The loss is listwise against the teachers'
+opinion mixed with the label, plus a pointwise part; the weights are a running average.
+
+## Data
+
+Each set keeps its own licence; none of its text is part of this model's folder.
+"""
+
+
+def write_card(
+    out: Path,
+    command: str,
+    start: str,
+    teacher: str,
+    positions: int,
+    lists: Sequence[TrainingList],
+    folders: Sequence[Path],
+) -> None:
+    """`README.md` in the model's folder: how it was made, and each data set's own notice."""
+    kinds = Counter(one.kind for one in lists)
+    text = HEAD.format(
+        name=out.resolve().name,
+        positions=positions,
+        command=command,
+        start=start,
+        teacher=teacher,
+        size=len(lists[0].passages),
+        lists=f"{len(lists):,}",
+        kinds=", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()),
+    )
+    for folder in folders:
+        text += f"\n### {folder.resolve().name}\n\n{_notice(folder)}\n"
+    (out / "README.md").write_text(text, encoding="utf-8")
+
+
+def _notice(folder: Path) -> str:
+    """The lines of a data set's NOTICE that name its authors and licence."""
+    path = folder / "NOTICE"
+    if not path.is_file():
+        return "(This folder has no NOTICE: add the data's source and licence here.)"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = lines[:1] + [x for x in lines[1:] if x.startswith(("Dataset:", "Licence", "- **"))]
+    return "\n".join(f"{line.lstrip('- ')}  " for line in kept)

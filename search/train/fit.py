@@ -1,0 +1,109 @@
+"""Runs the stages on mined lists and writes the finished folder. torch loads here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search.errors import CheckpointError, InputError
+from search.nn.device import place
+from search.nn.folder import read_json
+from search.nn.tokens import Tokenizer
+from search.train.batch import PairEncoder
+from search.train.lists import TrainingList
+from search.train.loop import Loop, Report, Stage, Teacher
+from search.train.weights import Trainee, load_ranker
+
+DISTIL = Stage(
+    "distil",
+    3e-4,
+    label_share=0.2,
+    pointwise=0.0,
+    imitation=0.015,
+    match_hidden=1.0,
+    final_rate=0.25,
+)
+RANK = Stage("rank", 1.5e-4, label_share=0.4, pointwise=0.3, match_hidden=0.3)
+AVERAGE = 0.985
+"""Decay of the running average of weights, per step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to train and from what."""
+
+    start: Path
+    keep_layers: tuple[int, ...]
+    teacher: Path | None
+    distil_lists: int
+    precision: str
+    work: Path
+
+
+def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
+    """The trained model (fp32, averaged weights); goes on from `work/checkpoint.pt`, if there."""
+    torch.manual_seed(0)
+    model: Any = load_ranker(plan.start, plan.keep_layers)
+    dtype = place("cpu", plan.precision).dtype
+    teacher = _teacher(plan.teacher, model.config, dtype) if plan.teacher else None
+    trainee = Trainee(model, dtype, AVERAGE)
+    encoder = PairEncoder(Tokenizer(plan.start), model.config.pad_token_id or 0)
+    checkpoint = plan.work / "checkpoint.pt"
+    loop = Loop(trainee, encoder, teacher, checkpoint, report)
+    cut = plan.distil_lists if teacher else 0
+    parts = [(DISTIL, lists[:cut]), (RANK, lists[cut:])]
+    reached, step = _resume(checkpoint, trainee, report)
+    for place_, (stage, part) in enumerate(parts):
+        if len(part) >= stage.lists_per_step and place_ >= reached:
+            loop.run(stage, part, step if place_ == reached else 0)
+    return trainee.averaged()
+
+
+def _resume(checkpoint: Path, trainee: Trainee, report: Report) -> tuple[int, int]:
+    """The stage (0 or 1) and step reached by an earlier run; (0, 0) without one."""
+    if not checkpoint.is_file():
+        return 0, 0
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+        trainee.restore(state)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{checkpoint}: does not fit this run ({error}); delete it to start over"
+        ) from None
+    report(f"going on from {checkpoint}: {state['stage']} step {state['step']}")
+    return [DISTIL.name, RANK.name].index(state["stage"]), state["step"]
+
+
+def _teacher(folder: Path, config: Any, dtype: torch.dtype) -> Teacher:
+    model: Any = load_ranker(folder)
+    theirs = model.config
+    if (
+        theirs.hidden_size != config.hidden_size
+        or theirs.num_hidden_layers % config.num_hidden_layers
+    ):
+        raise InputError(
+            f"--teacher {folder}: {theirs.num_hidden_layers} layers of width {theirs.hidden_size}; "
+            f"expected the student's width {config.hidden_size} and a multiple of its "
+            f"{config.num_hidden_layers} layers"
+        )
+    model.set_attn_implementation("sdpa")  # without gradients the faster one
+    stride = theirs.num_hidden_layers // config.num_hidden_layers
+    layers = tuple(range(stride - 1, theirs.num_hidden_layers, stride))
+    return Teacher(model.to(dtype).eval().requires_grad_(False), layers)
+
+
+def save(model: Any, start: Path, out: Path) -> None:
+    """A standard Hugging Face folder: config, fp16 safetensors, tokenizer without fixed padding."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.config.id2label, model.config.label2id = {0: "relevance"}, {"relevance": 0}
+    model.half().save_pretrained(out)
+    tokenizer = read_json(start / "tokenizer.json") | {"padding": None, "truncation": None}
+    (out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    settings = read_json(start / "tokenizer_config.json") | {
+        "model_max_length": model.config.max_position_embeddings
+    }
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -1,0 +1,150 @@
+"""The training loop: micro-batches of like length, one loss over whole lists, one step."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from search.train import loss as losses
+from search.train.batch import MicroBatch, PairEncoder
+from search.train.lists import TrainingList
+from search.train.weights import Trainee
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pass over a part of the lists, with its own learning-rate schedule and mix of losses."""
+
+    name: str
+    learning_rate: float
+    label_share: float
+    """How much of the listwise target is the label, the rest being the teachers' opinion."""
+    pointwise: float
+    """Weight of the pointwise loss beside the listwise one."""
+    imitation: float = 0.0
+    """Weight of the teacher's own logits, squared error."""
+    match_hidden: float = 0.0
+    """Weight of the teacher's hidden states; needs a teacher of the same width."""
+    lists_per_step: int = 8
+    lengths: tuple[int, ...] = (144, 176, 208, 304)
+    """Maximum tokens of a step's pairs, drawn by `length_weights`: long inputs must not be news."""
+    length_weights: tuple[float, ...] = (0.3, 0.4, 0.2, 0.1)
+    warm_up: float = 0.05
+    final_rate: float = 0.05
+    """Share of the learning rate left at the end of the cosine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A cross-encoder to learn from; `layers` are those whose hidden states ours should match."""
+
+    model: nn.Module
+    layers: tuple[int, ...]
+
+
+class Loop:
+    """Runs stages; after every `save_every` steps the state goes to `checkpoint`."""
+
+    def __init__(
+        self,
+        trainee: Trainee,
+        encoder: PairEncoder,
+        teacher: Teacher | None,
+        checkpoint: Path,
+        report: Report,
+        batch_tokens: int = 4096,
+        save_every: int = 50,
+    ) -> None:
+        self._trainee, self._encoder, self._teacher = trainee, encoder, teacher
+        self._checkpoint, self._report = checkpoint, report
+        self._batch_tokens, self._save_every = batch_tokens, save_every
+
+    def run(self, stage: Stage, lists: Sequence[TrainingList], first_step: int = 0) -> None:
+        """One pass over `lists`, from step `first_step`."""
+        steps = len(lists) // stage.lists_per_step
+        began, pairs, window = time.monotonic(), 0, list[float]()
+        for step in range(first_step, steps):
+            here = lists[step * stage.lists_per_step : (step + 1) * stage.lists_per_step]
+            value, hits = self._step(stage, here, step)
+            self._trainee.step(rate_at(stage, step, steps))
+            pairs += sum(len(one.passages) for one in here)
+            window = [*window[-9:], hits]
+            if (step + 1) % 10 == 0 or step + 1 == steps:
+                per_second = pairs / (time.monotonic() - began)
+                left = (steps - step - 1) * pairs / (step + 1 - first_step) / per_second
+                self._report(
+                    f"{stage.name} {step + 1}/{steps}  loss {value:.3f}  "
+                    f"relevant first {sum(window) / len(window):.0%}  "
+                    f"{per_second:.0f} pairs/s  {left / 60:.0f} min left"
+                )
+            if (step + 1) % self._save_every == 0 or step + 1 == steps:
+                self._save(stage.name, step + 1)
+
+    def _step(self, stage: Stage, lists: Sequence[TrainingList], step: int) -> tuple[float, float]:
+        """Gradients of one step; gives the loss, and the share of lists led by the answer."""
+        draw = random.Random(step)  # by step, so that a resumed run draws the same
+        length = draw.choices(stage.lengths, stage.length_weights)[0]
+        encoded = self._encoder.pairs(lists, length)
+        ours, theirs = [torch.zeros(())] * len(encoded), [torch.zeros(())] * len(encoded)
+        distance = torch.zeros(())
+        for batch in self._encoder.micro_batches(encoded, self._batch_tokens):
+            logits, taught, apart = self._forward(stage, batch)
+            distance = distance + apart * len(batch.places) / len(encoded)
+            for row, place in enumerate(batch.places):
+                ours[place], theirs[place] = logits[row], taught[row]
+        size = (len(lists), -1)
+        logits = torch.stack(ours).view(size)  # (lists, passages)
+        teacher = torch.stack(theirs).view(size) if self._teacher else None
+        total = objective(stage, logits, teacher, torch.tensor([one.scores for one in lists]))
+        total = total + stage.match_hidden * distance
+        total.backward()  # type: ignore[no-untyped-call]
+        return float(total.detach()), float((logits.argmax(1) == 0).float().mean())
+
+    def _forward(self, stage: Stage, batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Our logits (pairs,), the teacher's (pairs,) and the distance of hidden states."""
+        inputs, hidden = batch.inputs(), stage.match_hidden > 0 and self._teacher is not None
+        out = self._trainee.compute(**inputs, output_hidden_states=hidden)
+        logits = out.logits[:, 0].float()
+        if self._teacher is None:
+            return logits, torch.zeros_like(logits), torch.zeros(())
+        with torch.no_grad():
+            told = self._teacher.model(**inputs, output_hidden_states=hidden)
+        apart = torch.zeros(())
+        if hidden:  # hidden_states[0] is the embedding layer's output
+            wanted = [told.hidden_states[layer + 1] for layer in self._teacher.layers]
+            apart = losses.hidden_distance(
+                out.hidden_states[1:], wanted, batch.attention_mask.bool()
+            )
+        return logits, told.logits[:, 0].float(), apart
+
+    def _save(self, stage: str, step: int) -> None:
+        part = self._checkpoint.with_suffix(".part")
+        torch.save({"stage": stage, "step": step, **self._trainee.state()}, part)
+        part.replace(self._checkpoint)
+
+
+def objective(stage: Stage, logits: Tensor, teacher: Tensor | None, scores: Tensor) -> Tensor:
+    """The weighted sum of the losses that need logits only; shapes (lists, passages)."""
+    targets = losses.ensemble(scores, teacher)
+    total = losses.listwise(logits, targets, stage.label_share)
+    if stage.pointwise:
+        total = total + stage.pointwise * losses.pointwise(logits, teacher)
+    if stage.imitation and teacher is not None:
+        total = total + stage.imitation * (logits - teacher).square().mean()
+    return total
+
+
+def rate_at(stage: Stage, step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to `final_rate`."""
+    warm = min(1.0, (step + 1) / max(1.0, stage.warm_up * steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+    return stage.learning_rate * warm * (stage.final_rate + (1 - stage.final_rate) * cosine)

@@ -1,0 +1,199 @@
+"""Other ways people put a question: keywords, chatter around it, MedQuAD's templates reworded."""
+
+from __future__ import annotations
+
+import random
+import re
+
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "about",
+        "after",
+        "all",
+        "also",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "before",
+        "being",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "during",
+        "each",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "here",
+        "his",
+        "how",
+        "i",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "may",
+        "might",
+        "more",
+        "most",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "only",
+        "or",
+        "other",
+        "our",
+        "over",
+        "own",
+        "same",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "than",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "to",
+        "too",
+        "under",
+        "used",
+        "using",
+        "very",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+    ]  # a list would take 90 lines
+)
+
+CHATTER = (
+    "Hello.",
+    "Hi, I hope someone here can help me with this.",
+    "Sorry for the long message.",
+    "I have been reading a lot about this and I am still confused.",
+    "My family is worried.",
+    "I am 45 years old and otherwise healthy.",
+    "My mother asked me to look this up.",
+    "I could not find anything useful on the website.",
+    "I live in a small town and there is nobody to ask.",
+    "I am writing a report for school.",
+    "A friend told me about this last week.",
+    "Not sure whether this is the right place to ask.",
+    "Any information would be appreciated, thanks in advance.",
+    "Please reply soon.",
+    "Thank you so much for your time.",
+)
+
+REWORDINGS = {
+    "information": (
+        "{x}",
+        "what is {x}",
+        "{x} overview",
+        "can you explain {x} in simple words",
+        "I was just diagnosed with {x}. What does that mean?",
+    ),
+    "symptoms": (
+        "{x} symptoms",
+        "signs of {x}",
+        "how do I know if I have {x}",
+        "My son may have {x}. What should we look out for?",
+    ),
+    "treatment": (
+        "{x} treatment",
+        "how is {x} treated",
+        "is there a cure for {x}",
+        "medication for {x}",
+        "My doctor says I have {x}. How can I get rid of it?",
+    ),
+    "inheritance": (
+        "is {x} hereditary",
+        "{x} inheritance",
+        "{x} runs in my family, will my children get it",
+    ),
+    "frequency": ("how common is {x}", "{x} prevalence", "number of people with {x}"),
+    "genetic changes": ("{x} gene", "which gene mutation causes {x}", "genetics of {x}"),
+    "causes": ("{x} causes", "why do people get {x}", "what leads to {x}"),
+    "exams and tests": ("{x} diagnosis", "test for {x}", "how do doctors find out if it is {x}"),
+    "research": ("{x} clinical trials", "new research on {x}"),
+    "outlook": ("{x} prognosis", "life expectancy with {x}", "can you recover from {x}"),
+    "susceptibility": ("who gets {x}", "{x} risk factors", "am I at risk of {x}"),
+    "considerations": ("living with {x}", "what should I do if I have {x}"),
+    "prevention": (
+        "how to prevent {x}",
+        "{x} prevention",
+        "how can I avoid getting {x}",
+        "ways to lower the risk of {x}",
+    ),
+    "stages": ("{x} stages", "how far does {x} progress"),
+    "complications": ("{x} complications", "what problems can {x} lead to"),
+}
+
+
+def words(text: str) -> list[str]:
+    """Words that start with a letter, hyphens and digits kept."""
+    return re.findall(r"[A-Za-z][A-Za-z0-9-]+", text)
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of 40–280 characters."""
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text)
+    return [part.strip() for part in parts if 40 <= len(part.strip()) <= 280]
+
+
+def keywords(question: str) -> str:
+    """The question without its stop words; itself when little would be left."""
+    kept = [word for word in words(question) if word.lower() not in STOP_WORDS]
+    return " ".join(kept) if len(kept) > 1 else question
+
+
+def ramble(question: str, draw: random.Random) -> str:
+    """The question somewhere among one to three sentences of small talk."""
+    talk = draw.sample(CHATTER, draw.choice((1, 2, 3)))
+    talk.insert(draw.randrange(len(talk) + 1), question)
+    return " ".join(talk)
+
+
+def reword(topic: str, aspect: str, draw: random.Random) -> str | None:
+    """A question on `aspect` of `topic` as people type it; None for an aspect without wordings."""
+    if aspect not in REWORDINGS:
+        return None
+    name = topic.split("(")[0].strip()
+    return draw.choice(REWORDINGS[aspect]).format(x=name.lower() if draw.random() < 0.6 else name)

@@ -1,0 +1,122 @@
+"""The model being trained: fp32 master weights, a bf16 copy that computes, a running average."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from search.errors import CheckpointError
+
+
+def load_ranker(folder: Path, keep_layers: tuple[int, ...] = ()) -> nn.Module:
+    """A one-label classifier without dropout, fp32; a start without a head gets a new one.
+
+    `keep_layers` makes a shallower model from these layers of the folder's (counted from 0).
+    """
+    # A start without a head is no fault here, and the table that says so is noise.
+    log: Any = transformers_logging
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model: nn.Module = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=1,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            # Eager attention trains twice as fast as sdpa on a CPU, and dropout costs a third.
+            attn_implementation="eager",
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}: cannot be loaded as a start: {error}") from None
+    if keep_layers:
+        _prune(model, keep_layers, config.num_hidden_layers)
+    return model
+
+
+def _prune(model: nn.Module, keep: tuple[int, ...], depth: int) -> None:
+    if min(keep) < 0 or max(keep) >= depth:
+        raise CheckpointError(f"--keep-layers {keep}: the start has layers 0 to {depth - 1}")
+    base: Any = model.base_model
+    base.encoder.layer = nn.ModuleList(base.encoder.layer[i] for i in keep)
+    config: Any = model.config
+    config.num_hidden_layers = len(keep)
+
+
+class Trainee:
+    """Adam on fp32 weights, gradients from a copy in `dtype`: half-precision steps round off."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype, average: float) -> None:
+        self.master = model
+        self.compute: Any = load_copy(model).to(dtype).train()
+        self._average = average
+        self._ema = [p.detach().clone() for p in model.parameters()]
+        self._updates = 0
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        vectors = [p for p in model.parameters() if p.ndim < 2]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": 0.01},
+            {"params": vectors},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.0, fused=True
+        )
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move the master weights by the copy's clipped gradients (norm 1), and renew the copy."""
+        pairs = list(zip(self.master.parameters(), self.compute.parameters(), strict=True))
+        for master, copy in pairs:
+            master.grad = None if copy.grad is None else copy.grad.float()
+            copy.grad = None
+        nn.utils.clip_grad_norm_(self.master.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self._updates += 1
+        # Young averages forget faster, or the start would weigh on them for long.
+        decay = min(self._average, self._updates / (self._updates + 10))
+        for (master, copy), mean in zip(pairs, self._ema, strict=True):
+            copy.copy_(master)
+            mean.lerp_(master, 1 - decay)
+
+    def averaged(self) -> nn.Module:
+        """A copy with the running average of the weights, fp32."""
+        model: nn.Module = load_copy(self.master)
+        with torch.no_grad():
+            for parameter, mean in zip(model.parameters(), self._ema, strict=True):
+                parameter.copy_(mean)
+        return model
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs, for `torch.save`."""
+        return {
+            "master": self.master.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self._ema,
+            "updates": self._updates,
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """The reverse of `state`."""
+        self.master.load_state_dict(state["master"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._ema, self._updates = state["average"], state["updates"]
+        for master, copy in zip(self.master.parameters(), self.compute.parameters(), strict=True):
+            copy.copy_(master)
+
+
+def load_copy(model: Any) -> Any:
+    """A new model of the same class, configuration and weights."""
+    copy = type(model)(model.config)
+    copy.load_state_dict(model.state_dict())
+    return copy

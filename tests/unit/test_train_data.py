@@ -1,0 +1,152 @@
+"""Corpus, lists and mining on toy folders, with a bag-of-letters embedder in place of a model."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.errors import InputError
+from search.train.corpus import read_set
+from search.train.lists import TrainingList, read_lists, write_lists
+from search.train.mine import Miner, overlap, z_scores
+from search.train.queries import Example
+from search.train.recipe import Source, mined
+from search.types import EmbeddingInfo
+
+TOPICS = ("gout", "asthma", "migraine", "anaemia", "eczema", "measles", "rabies", "scurvy")
+ASPECTS = {
+    "prevention": "avoid it by daily walks and good sleep",
+    "symptoms": "patients feel pain, fever and fatigue first",
+    "treatment": "tablets help within a week when begun early",
+    "causes": "genes and diet and smoke bring the illness about",
+}
+
+
+class LetterEmbedder:
+    """Counts of letters, made unit length."""
+
+    info = EmbeddingInfo("letters", "1", 26)
+
+    def encode_passages(self, texts: list[str]) -> np.ndarray:
+        rows = [[t.lower().count(chr(97 + i)) for i in range(26)] for t in texts]
+        counts = np.array(rows, dtype=np.float32) + 0.01
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+    def encode_query(self, text: str) -> np.ndarray:
+        return self.encode_passages([text])[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A BEIR folder: 8 topics × 4 aspects, the last topic only in the test split."""
+    root = tmp_path / "toy"
+    (root / "qrels").mkdir(parents=True)
+    corpus, queries = [], []
+    splits: dict[str, list[str]] = {"train": [], "test": []}
+    for topic in TOPICS:
+        for aspect, text in ASPECTS.items():
+            key = f"{topic}-{aspect}"
+            corpus.append({"_id": key, "title": topic, "text": f"With {topic}, {text}."})
+            queries.append({"_id": f"q-{key}", "text": f"{aspect} of {topic}", "metadata": {}})
+            splits["test" if topic == TOPICS[-1] else "train"].append(f"q-{key}\t{key}\t1")
+    for name, records in (("corpus", corpus), ("queries", queries)):
+        (root / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    for split, rows in splits.items():
+        header = "query-id\tcorpus-id\tscore\n"
+        (root / "qrels" / f"{split}.tsv").write_text(header + "\n".join(rows) + "\n")
+    return root
+
+
+def test_documents_of_another_split_are_left_out(folder: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    assert len(data.documents) == 28
+    assert not any(i.startswith(TOPICS[-1]) for i in data.documents)
+
+
+def test_a_corpus_is_thinned_by_whole_topics(folder: Path) -> None:
+    data = read_set(folder, "train", 12, random.Random(0))
+    titles = [d.title for d in data.documents.values()]
+    assert {titles.count(t) for t in titles} == {4}
+
+
+def test_a_broken_corpus_line_is_named(folder: Path) -> None:
+    with (folder / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "x"}\n')
+    with pytest.raises(InputError, match=r"corpus\.jsonl:33: expected an object with _id and text"):
+        read_set(folder, "train", 1000, random.Random(0))
+
+
+def test_a_list_leads_with_the_answer_and_knows_its_siblings(folder: Path, tmp_path: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    miner = Miner(data, tmp_path / "toy.db", LetterEmbedder(), random.Random(0))
+    miner.fill(lambda line: None)
+    example = Example("prevention of gout", "labelled", ("gout-prevention",))
+    [one] = miner.lists([example], size=6)
+    assert one.passages[0].startswith("gout\nWith gout, avoid it")
+    assert len(set(one.passages)) == 6
+    assert len(one.scores) == 6
+    assert any(passage.startswith("gout\n") for passage in one.passages[1:])
+    assert one.scores[0] > min(one.scores)
+
+
+def test_what_holds_the_answer_or_repeats_it_is_no_negative(folder: Path, tmp_path: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    miner = Miner(data, tmp_path / "toy.db", LetterEmbedder(), random.Random(0))
+    miner.fill(lambda line: None)
+    example = Example("what helps asthma", "labelled", ("asthma-treatment",), answers=("tablets",))
+    for one in miner.lists([example] * 10, size=6):
+        assert not any("tablets" in passage for passage in one.passages[1:])
+    assert overlap("the same words here", "here the words same") == 1.0
+    assert overlap("nothing shared", "other text") == 0.0
+
+
+def test_a_sentence_that_became_the_query_is_gone_from_its_passage(
+    folder: Path, tmp_path: Path
+) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    miner = Miner(data, tmp_path / "toy.db", LetterEmbedder(), random.Random(0))
+    miner.fill(lambda line: None)
+    cut = "avoid it by daily walks and good sleep"
+    [one] = miner.lists([Example(cut, "sentence", ("gout-prevention",), cut, "none")], size=5)
+    assert cut not in one.passages[0]
+    assert not one.passages[0].startswith("gout\n")
+
+
+def test_mining_is_kept_and_holds_out_queries_without_a_dev_split(
+    folder: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    said: list[str] = []
+    sources = [Source(folder, 30)]
+    first = mined(sources, "train", 5, 1, work, LetterEmbedder(), said.append)
+    held = (work / "toy.dev.tsv").read_text().splitlines()[1:]
+    assert len(held) == 5  # a fifth of 28
+    again = mined(sources, "train", 5, 1, work, LetterEmbedder(), said.append)
+    assert again == first
+    assert "using the lists mined before" in said[-1]
+
+
+def test_too_small_a_corpus_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="found 28 documents; lists of 8 passages need at least 32"
+    ):
+        mined([Source(folder, 5)], "train", 8, 1, tmp_path, LetterEmbedder(), print)
+
+
+def test_lists_survive_a_round_trip(tmp_path: Path) -> None:
+    lists = [TrainingList("wie geht’s?", "labelled", ("a\nb", "ü"), (0.5, -1.25))]
+    write_lists(lists, tmp_path / "lists.jsonl")
+    assert read_lists(tmp_path / "lists.jsonl") == lists
+    (tmp_path / "bad.jsonl").write_text('{"query": "x"}\n')
+    with pytest.raises(InputError, match=r"bad\.jsonl:1: not a training list"):
+        read_lists(tmp_path / "bad.jsonl")
+
+
+def test_z_scores_of_equal_values_are_zero() -> None:
+    assert z_scores([2.0, 2.0]).tolist() == [0.0, 0.0]
+    assert z_scores([1.0, 3.0]).tolist() == [-1.0, 1.0]
