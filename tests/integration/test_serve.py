@@ -1,0 +1,188 @@
+"""A real Weaviate whose vectorizer and reranker are our service."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import weaviate
+from store_support import HashedWords, entry
+from weaviate.classes.config import Configure, Property
+from weaviate.classes.config import DataType as Type
+from weaviate.classes.query import MetadataQuery, Rerank
+from weaviate_server import Server
+
+import config
+from search.embed import load_embedder
+from search.errors import ModelMismatch, StoreUnavailable
+from search.rerank import CrossEncoder
+from search.store.open import open_store
+from search.store.weaviate.store import WeaviateStore
+from search.types import Entry
+
+ROOT = Path(__file__).parents[2]
+TEXTS = [
+    "Regular exercise and a diet low in salt help to prevent heart disease.",
+    "Complications after heart surgery include infection and bleeding.",
+    "An inhaler relieves the wheezing of asthma.",
+    "Cataracts cloud the lens of the eye.",
+]
+QUERY = "how can I keep my heart healthy"
+
+
+@pytest.fixture(scope="module")
+def service(weaviate_server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m search.serve` where this server's modules look for it."""
+    port = weaviate_server.service_port
+    if port is None:
+        pytest.skip("this Weaviate's modules are not set to call a service of ours")
+    command = [sys.executable, "-m", "search.serve", "--port", str(port)]
+    process = subprocess.Popen([*command, "--host", weaviate_server.service_host], cwd=ROOT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/.well-known/ready", process)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the service ended with status {process.returncode}"
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise AssertionError("the service was not ready in time")
+
+
+def entries() -> list[Entry]:
+    return [entry(f"d{i}", text, title=f"Title {i}", place=i) for i, text in enumerate(TEXTS)]
+
+
+def opened(server: Server, collection: str, **settings: Any) -> WeaviateStore:
+    flags = {f"weaviate.{name}": value for name, value in settings.items()}
+    flags |= server.flags | {"weaviate.collection": collection}
+    store = open_store(config.load(flags), create=True)
+    assert isinstance(store, WeaviateStore)
+    return store
+
+
+@pytest.fixture
+def client(weaviate_server: Server) -> Iterator[weaviate.WeaviateClient]:
+    host, _, port = weaviate_server.url.removeprefix("http://").partition(":")
+    with weaviate.connect_to_local(
+        host, int(port), weaviate_server.grpc_port, skip_init_checks=True
+    ) as client:
+        yield client
+
+
+@pytest.mark.usefixtures("service")
+def test_import_without_vectors_then_near_text(
+    weaviate_server: Server, collection: str, client: weaviate.WeaviateClient
+) -> None:
+    store = opened(weaviate_server, collection, vectors="server")
+    assert store.put(entries()) == []
+    for mode in ("near_text", "hybrid"):
+        assert store.retrieve(QUERY, 4, mode=mode)[0].document_id == "d0"
+    store.close()
+    # The server's vectors are the ones that our model makes of the same text.
+    embedder = load_embedder(config.load())
+    for found in client.collections.use(collection).iterator(include_vector=True):
+        ours = embedder.encode_passages([str(found.properties["text"])])[0]
+        assert float(ours @ found.vector["default"]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.usefixtures("service")
+def test_our_vectors_are_sent_where_the_model_is_the_same(
+    weaviate_server: Server, collection: str
+) -> None:
+    store = opened(weaviate_server, collection)
+    assert store.put(entries()) == []
+    info = store.describe()
+    assert info.embedding == load_embedder(config.load()).info
+    assert info.version.endswith("vectorizer text2vec-transformers")
+    assert store.retrieve(QUERY, 4, mode="near_text")[0].document_id == "d0"
+    store.close()
+
+
+@pytest.mark.usefixtures("service")
+def test_another_model_of_ours_leaves_the_vectors_to_the_server(
+    weaviate_server: Server, collection: str
+) -> None:
+    flags = weaviate_server.flags | {"weaviate.collection": collection}
+    other = HashedWords()
+    store = WeaviateStore(config.load(flags), lambda: other, create=True)
+    asked = len(other.embedded)
+    assert store.put(entries()) == []
+    assert len(other.embedded) == asked
+    assert store.describe().embedding is not None
+    assert store.retrieve(QUERY, 1, mode="near_text")[0].document_id == "d0"
+    store.close()
+    insisting = config.load(flags | {"weaviate.vectors": "ours"})
+    with pytest.raises(ModelMismatch, match="64 dimensions"):
+        WeaviateStore(insisting, lambda: other, create=True)
+
+
+@pytest.mark.usefixtures("service")
+def test_rerank_in_a_query_gives_our_probabilities(
+    collection: str, client: weaviate.WeaviateClient
+) -> None:
+    made = client.collections.create(
+        collection,
+        properties=[Property(name="text", data_type=Type.TEXT)],
+        vector_config=Configure.Vectors.text2vec_transformers(vectorize_collection_name=False),
+        reranker_config=Configure.Reranker.transformers(),
+    )
+    texts = [f"{text} Case {i}." for i in range(10) for text in TEXTS]  # more than one request
+    made.data.insert_many([{"text": text} for text in texts])
+    found = made.query.near_text(
+        QUERY,
+        limit=40,
+        rerank=Rerank(prop="text", query=QUERY),
+        return_metadata=MetadataQuery(score=True),
+    ).objects
+    scores = [one.metadata.rerank_score for one in found]
+    assert len(scores) == 40
+    ours = CrossEncoder.load(config.load(environment=os.environ))
+    expected = ours.score(QUERY, [o.properties["text"] for o in found])
+    assert scores == pytest.approx(expected, abs=5e-3)
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.usefixtures("service")
+def test_the_server_reads_what_runs_here(weaviate_server: Server) -> None:
+    with urllib.request.urlopen(f"{weaviate_server.url}/v1/meta") as answer:
+        modules = json.load(answer)["modules"]
+    assert modules["text2vec-transformers"]["embedding"]["dimensions"] == 384
+
+
+def test_without_the_service_the_error_names_it(
+    weaviate_server: Server,
+    service: subprocess.Popen[bytes],
+    collection: str,
+    drop_collection: Callable[[str], None],
+) -> None:
+    """Last in this file: it stops the service."""
+    store = opened(weaviate_server, collection, vectors="server")
+    service.terminate()
+    service.wait(30)
+    with pytest.raises(StoreUnavailable, match=r"cannot reach its vectorizer .*search\.serve"):
+        store.put(entries())
+    assert list(store.ids()) == []
+    with pytest.raises(StoreUnavailable, match="cannot reach its vectorizer"):
+        store.retrieve(QUERY, 3)
+    store.close()
+    with pytest.raises(StoreUnavailable, match="cannot reach its vectorizer"):
+        opened(weaviate_server, "Probe" + collection)
