@@ -37,6 +37,8 @@ ONLY_IN = {
     "apsw": {"search.store", "ingest.ledger", "ingest.seen"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},
+    "uvicorn": {"search.serve"},
+    "ijson": {"ingest.read"},
     "rich": {"search.render", "search.__main__", "search.evaluate", "ingest.progress"},
     "matplotlib": {"search.evaluate.plots"},
     "starlette": {"search.serve"},
@@ -102,7 +104,9 @@ def test_only_main_modules_read_the_environment() -> None:
             )
 
 
-@pytest.mark.parametrize("command", ["ingest", "search"])
+@pytest.mark.parametrize(
+    "command", ["ingest", "search", "search.evaluate", "search.serve", "search.train"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
         f"import sys, runpy; sys.argv = [{command!r}, '--help']\n"
