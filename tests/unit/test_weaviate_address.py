@@ -49,3 +49,8 @@ def test_an_unusable_url_is_named(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         address(url)
     assert url in str(caught.value)
+
+
+def test_one_port_cannot_be_both() -> None:
+    with pytest.raises(ConfigError, match="both name localhost:50051"):
+        address("http://localhost:50051")

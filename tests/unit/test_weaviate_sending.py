@@ -82,9 +82,14 @@ def test_a_request_that_is_too_much_is_halved_until_it_fits(fault: str) -> None:
     assert max(server.requests[2:]) <= 10
 
 
-def test_one_object_that_is_too_much_is_returned_with_the_reason() -> None:
-    reasons = send(Server(most=0), 2)
-    assert reasons == {UUID(int=0): "Deadline Exceeded", UUID(int=1): "Deadline Exceeded"}
+def test_one_object_that_is_too_large_is_returned_with_the_reason() -> None:
+    said = "received message larger than max"
+    assert send(Server(most=0, fault=said), 2) == {UUID(int=0): said, UUID(int=1): said}
+
+
+def test_a_server_too_slow_for_one_object_stops_the_import() -> None:
+    with pytest.raises(WeaviateBatchError, match="Deadline Exceeded"):
+        send(Server(most=0), 2)
 
 
 def test_a_passing_refusal_is_tried_again() -> None:

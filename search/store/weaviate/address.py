@@ -44,7 +44,7 @@ def address_of(url: str, settings: WeaviateSettings) -> Address:
         return Address(local, settings.embedded_port, False, local, grpc_port, False)
     host, port, tls = _rest(url)
     cloud = host.endswith(CLOUD)
-    return Address(
+    address = Address(
         host,
         port,
         tls,
@@ -52,6 +52,12 @@ def address_of(url: str, settings: WeaviateSettings) -> Address:
         settings.grpc_port or (443 if cloud else GRPC_PORT),
         tls if settings.grpc_tls is None else settings.grpc_tls,
     )
+    if (address.host, address.port) == (address.grpc_host, address.grpc_port):
+        raise ConfigError(
+            f"weaviate_url and weaviate.grpc_port both name {address.grpc}; REST and gRPC are two "
+            f"ports of one server, usually 8080 and {GRPC_PORT}"
+        )
+    return address
 
 
 def _rest(url: str) -> tuple[str, int, bool]:

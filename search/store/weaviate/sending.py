@@ -70,11 +70,12 @@ class Sender:
         except WeaviateInsertManyAllFailedError as error:
             return _reasons(objects, error.message)
         except WeaviateBatchError as error:
-            if not (is_deadline(error.message) or is_too_large(error.message)):
+            too_large = is_too_large(error.message)
+            if len(objects) == 1 and too_large:
+                return {_id(objects[0]): short(error.message)}
+            if len(objects) == 1 or not (too_large or is_deadline(error.message)):
                 raise
             self._request_bytes = max(SMALLEST_REQUEST, self._request_bytes // 2)
-            if len(objects) == 1:
-                return {_id(objects[0]): short(error.message)}
             middle = len(objects) // 2
             return self._request(objects[:middle]) | self._request(objects[middle:])
         return {_id(objects[i]): short(error.message) for i, error in done.errors.items()}

@@ -12,7 +12,7 @@ from weaviate.classes.config import ConsistencyLevel
 from weaviate.classes.query import Filter
 
 from config import Settings
-from search.errors import StoreError, StoreMissing
+from search.errors import StoreMissing, StoreUnavailable
 from search.store.weaviate import searching
 from search.store.weaviate.connect import connect
 from search.store.weaviate.faults import explained
@@ -242,11 +242,14 @@ class WeaviateStore:
         waiting = list(identities)
         for start in range(0, len(waiting), _DELETED_AT_ONCE):
             part = waiting[start : start + _DELETED_AT_ONCE]
-            done = self._collection.data.delete_many(where=Filter.by_id().contains_any(part))
+            where = Filter.by_id().contains_any(part)
+            # It could say why, but with `verbose` 1.39.0 fails itself when a deletion fails.
+            done = self._collection.data.delete_many(where=where)
             if done.failed:
-                raise StoreError(
-                    f"Weaviate at {self._place} did not delete {done.failed} passages; "
-                    "run the same command again, and see its log if that does not help"
+                raise StoreUnavailable(
+                    f"Weaviate at {self._place} did not delete {done.failed} passages: it is "
+                    "read-only, its disk being full, or lacks replicas; see its log, then run the "
+                    "same command again"
                 )
 
     def _add_properties(self, entries: Sequence[Entry]) -> None:

@@ -1,0 +1,248 @@
+"""A Weaviate broken on purpose: nothing lost, nothing doubled, and the error says what to do."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any, Protocol
+
+import pytest
+from store_support import HashedWords, entry, random_entries
+from tcp_proxy import Proxy
+from weaviate_server import Server
+
+import config
+from search.errors import ModelMismatch, StoreError, StoreMissing, StoreUnavailable
+from search.store.weaviate.store import WeaviateStore
+from search.types import Entry
+
+
+class Open(Protocol):
+    """Opens a store of a class, with these settings of the `weaviate:` section."""
+
+    def __call__(
+        self, server: Server, collection: str, model: HashedWords | None = None, **settings: Any
+    ) -> WeaviateStore: ...
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Closes what it opened when the test ends."""
+    with ExitStack() as stack:
+
+        def open_one(
+            server: Server, collection: str, model: HashedWords | None = None, **settings: Any
+        ) -> WeaviateStore:
+            flags: dict[str, Any] = {"weaviate.vectorizer": "none"} | server.flags
+            flags |= {f"weaviate.{name}": value for name, value in settings.items()}
+            flags["weaviate.collection"] = collection
+            store = WeaviateStore(config.load(flags), lambda: model or HashedWords(), create=True)
+            return stack.enter_context(closing(store))
+
+        yield open_one
+
+
+@pytest.fixture
+def proxy(weaviate_server: Server) -> Iterator[Proxy]:
+    """Between the client and the server's gRPC."""
+    proxy = Proxy(weaviate_server.grpc_port)
+    yield proxy
+    proxy.close()
+
+
+def sound(opened: Open, server: Server, collection: str, documents: int) -> None:
+    """The store, asked past any proxy, has all documents once and whole."""
+    store = opened(server, collection)
+    assert store.check() == []
+    assert len(list(store.ids())) == len(set(store.ids())) == documents
+    info = store.describe()
+    assert (info.documents, info.passages) == (documents, 2 * documents)
+
+
+def test_no_server_there(opened: Open, weaviate_server: Server) -> None:
+    nowhere = Server("http://127.0.0.1:9", 10, "none")
+    with pytest.raises(StoreUnavailable, match=r"no usable Weaviate at http://127.0.0.1:9 .*WEAV"):
+        opened(nowhere, "Any")
+    # Something answers, but not Weaviate's REST.
+    with pytest.raises(StoreUnavailable, match="no usable Weaviate"):
+        opened(Server(f"http://127.0.0.1:{weaviate_server.grpc_port}", 9, "none"), "Any")
+
+
+def test_grpc_is_probed_apart_from_rest(opened: Open, weaviate_server: Server) -> None:
+    rest = Proxy(int(weaviate_server.url.rpartition(":")[2]))
+    for wrong in (9, rest.port):  # closed, and open but no gRPC
+        server = Server(weaviate_server.url, wrong, "none")
+        with pytest.raises(StoreUnavailable, match=rf"REST answers .* gRPC does not .*:{wrong} "):
+            opened(server, "Any", timeout_connect=2)
+    rest.close()
+
+
+def test_cut_connections_are_made_again(
+    opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
+) -> None:
+    store = opened(weaviate_server, collection, grpc_port=proxy.port)
+    for start in range(0, 200, 50):
+        assert store.put(random_entries(200)[start : start + 50]) == []
+        proxy.cut()
+    assert len(store.retrieve("heart", 5)) == 5
+    sound(opened, weaviate_server, collection, 200)
+
+
+def test_grpc_lost_for_good_stops_the_import(
+    opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
+) -> None:
+    store = opened(weaviate_server, collection, grpc_port=proxy.port)
+    assert store.put(random_entries(10)) == []
+    proxy.refuse = True
+    proxy.cut()
+    with pytest.raises(StoreUnavailable, match=r"stopped answering .* run the same command"):
+        store.put(random_entries(20))
+    sound(opened, weaviate_server, collection, 10)
+
+
+def test_a_thin_wire_gets_smaller_requests(
+    opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
+) -> None:
+    store = opened(weaviate_server, collection, grpc_port=proxy.port, timeout_insert=1)
+    proxy.bytes_per_second = 150_000
+    assert store.put(random_entries(300)) == []  # about 380 kB: too much for one second
+    sound(opened, weaviate_server, collection, 300)
+
+
+def test_a_server_too_slow_for_anything_stops_the_import(
+    opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
+) -> None:
+    store = opened(weaviate_server, collection, grpc_port=proxy.port, timeout_insert=1)
+    proxy.delay = 3
+    with pytest.raises(StoreUnavailable, match=r"did not answer in time .*timeout_insert"):
+        store.put(random_entries(4))
+    proxy.delay = 0
+    assert store.put(random_entries(4)) == []
+    sound(opened, weaviate_server, collection, 4)
+
+
+def test_a_refused_object_is_named_and_the_rest_is_stored(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    class Odd(HashedWords):
+        """Gives the text that says "odd" a vector that Weaviate refuses."""
+
+        def encode_passages(self, texts: list[str]) -> Any:
+            vectors = [self.encode_query(text) for text in texts]
+            return [v[:7] if "odd" in t else v for v, t in zip(vectors, texts, strict=True)]
+
+    store = opened(weaviate_server, collection, Odd())
+    assert store.put([entry("old", "first", "second", version="1")]) == []
+    failures = store.put(
+        [
+            *random_entries(20),
+            entry("new", "fine", "odd"),
+            entry("old", "changed", "odd", version="2"),
+        ]
+    )
+    assert [failure.document_id for failure in failures] == ["new", "old"]
+    assert all("vector" in failure.reason for failure in failures)
+    assert len(store.hashes([f"d{i}" for i in range(20)])) == 20
+    # Half of the new document is taken back; the old one counts as not stored, and is sent again.
+    assert store.hashes(["new", "old"]) == {}
+    assert "new" not in set(store.ids())
+    assert store.put([entry("old", "changed", "mended", version="3")]) == []
+    sound(opened, weaviate_server, collection, 21)
+
+
+def set_shards(server: Server, collection: str, status: str) -> None:
+    with urllib.request.urlopen(f"{server.url}/v1/schema/{collection}/shards") as answer:
+        shards = [shard["name"] for shard in json.load(answer)]
+    for shard in shards:
+        request = urllib.request.Request(
+            f"{server.url}/v1/schema/{collection}/shards/{shard}",
+            data=json.dumps({"status": status}).encode(),
+            headers={"Content-Type": "application/json"},
+            method="PUT",
+        )
+        urllib.request.urlopen(request).close()
+
+
+def test_a_read_only_server_stops_the_import(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    store = opened(weaviate_server, collection)
+    assert store.put(random_entries(10)) == []
+    set_shards(weaviate_server, collection, "READONLY")
+    changed: list[Entry] = [entry("d0", "changed", version="2"), entry("more", "text")]
+    with pytest.raises(StoreUnavailable, match=r"is read-only .* free space"):
+        store.put(changed)
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        store.delete(["d1"])
+    assert len(store.retrieve("heart", 5)) == 5
+    set_shards(weaviate_server, collection, "READY")
+    sound(opened, weaviate_server, collection, 10)
+    assert store.put(changed) == []
+    assert store.hashes(["d0", "more"]) == {"d0": "2", "more": "1"}
+
+
+def test_a_class_that_differs_is_named_and_left_alone(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    store = opened(weaviate_server, collection)
+    store.put(random_entries(3))
+    with pytest.raises(StoreError, match=r"tokenization is 'word', expected 'trigram'.*left as it"):
+        opened(weaviate_server, collection, tokenization="trigram")
+    with pytest.raises(StoreError, match="multi-tenant is False, expected True"):
+        opened(weaviate_server, collection, tenant="ours")
+    with pytest.raises(ModelMismatch, match="'hashed-words'; this run has name 'other'"):
+        opened(weaviate_server, collection, HashedWords("other"))
+    sound(opened, weaviate_server, collection, 3)
+
+
+def test_a_foreign_class_is_not_touched(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    body = json.dumps({"class": collection, "properties": [{"name": "a", "dataType": ["int"]}]})
+    request = urllib.request.Request(
+        f"{weaviate_server.url}/v1/schema",
+        data=body.encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request).close()
+    with pytest.raises(StoreError, match="not one of ours"):
+        opened(weaviate_server, collection)
+
+
+def test_what_is_missing_is_not_made_by_a_search(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    settings = config.load(
+        weaviate_server.flags | {"weaviate.collection": collection, "weaviate.vectorizer": "none"}
+    )
+    with pytest.raises(StoreMissing, match=f"no class '{collection}' yet: run `python -m ingest"):
+        WeaviateStore(settings, HashedWords)
+
+
+def test_a_module_that_the_server_lacks_is_named(opened: Open, weaviate_server: Server) -> None:
+    with pytest.raises(StoreError, match=r"lacks the module 'text2vec-nothing'.*ENABLE_MODULES"):
+        opened(weaviate_server, "Any", vectorizer="text2vec-nothing")
+
+
+def test_tenants_do_not_see_each_other(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    one = opened(weaviate_server, collection, tenant="one")
+    two = opened(weaviate_server, collection, tenant="two")
+    assert one.put([entry("a", "heart")]) == []
+    assert two.put([entry("b", "heart"), entry("c", "stroke")]) == []
+    assert [c.document_id for c in one.retrieve("heart", 9)] == ["a"]
+    assert (one.describe().documents, two.describe().documents) == (1, 2)
+    assert two.delete(["a"]) == 0
+    settings = config.load(
+        weaviate_server.flags
+        | {
+            "weaviate.collection": collection,
+            "weaviate.vectorizer": "none",
+            "weaviate.tenant": "three",
+        }
+    )
+    with pytest.raises(StoreMissing, match="no tenant 'three' yet"):
+        WeaviateStore(settings, HashedWords)
