@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import config
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from config import Settings
-    from search.evaluate.scoring import Progress
 
 INTERRUPTED = 130
 
@@ -55,18 +53,15 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
     """Score, tune and fit if asked, report, and write what was asked for."""
     # Heavy modules only from here on, so that --help and usage errors are instant.
     from search.evaluate import export, plots, tables, work
+    from search.evaluate.progress import Shown
     from search.evaluate.session import Session
 
     console, messages = _console(), _console(stderr=True)
     if args.plots:
         plots.new_figure(1, 1)  # a missing matplotlib is told before the work, not after it
 
-    def progress(name: str) -> AbstractContextManager[Progress]:
-        from search.evaluate.progress import scoring
-
-        return scoring(messages, name)
-
-    session = Session(settings, args.cache, tuple(args.k), progress, store_given=bool(args.store))
+    shown = Shown(sys.stderr, messages)
+    session = Session(settings, args.cache, tuple(args.k), shown, store_given=bool(args.store))
     outcome = work.run(session, args)
     if outcome.tuning:
         console.print(tables.tuning(outcome.tuning))

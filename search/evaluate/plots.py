@@ -37,7 +37,8 @@ def save_all(folder: Path, outcome: Outcome) -> list[Path]:
     """Write every picture as PNG; the paths written."""
     figures = {}
     for name, report in outcome.reports.items():
-        figures[f"{name}.k-curve.png"] = k_curve(report)
+        if len(report.curve) > 1:  # a judged pool has one depth, its own
+            figures[f"{name}.k-curve.png"] = k_curve(report)
         figures[f"{name}.gain.png"] = gains(report)
     if outcome.tuning:
         figures["gate.png"] = gate(outcome.tuning)
@@ -52,21 +53,20 @@ def save_all(folder: Path, outcome: Outcome) -> list[Path]:
 def k_curve(report: Report) -> Figure:
     """nDCG@10 of each stage against K at the left, against its cost at the right."""
     figure, (left, right) = new_figure(10, 4.2, columns=2)
-    ks = [point.k for point in report.curve]
-    stages = (
-        ("first stage", [p.first for p in report.curve], FIRST, "o--"),
-        ("cross-encoder alone", [p.rerank for p in report.curve], RERANK, "s-"),
-        (f"blend (weight {report.pipeline.blend:g})", [p.blend for p in report.curve], BLEND, "D-"),
-    )
-    for label, values, colour, style in stages:
+    curve = report.curve
+    ks, cost = [p.k for p in curve], [p.milliseconds for p in curve]
+    weight = report.pipeline.blend
+    blend = f"blend (weight {weight:g})" if weight else "cross-encoder alone = blend (weight 0)"
+    lines = [(blend, [p.blend for p in curve], BLEND, "D-")]
+    if weight:
+        lines.insert(0, ("cross-encoder alone", [p.rerank for p in curve], RERANK, "s-"))
+    left.plot(ks, [p.ideal for p in curve], ":", color=CEILING, label="ideal order (ceiling)")
+    for label, values, colour, style in lines:
         left.plot(ks, values, style, color=colour, label=label)
-    left.plot(ks, [p.recall for p in report.curve], ":", color=CEILING, label="R@K (ceiling)")
-    left.set(xlabel="K, passages reranked", ylabel="nDCG@10", xticks=ks, title="Quality by depth")
-    left.legend(frameon=False, fontsize=9)
-    for label, values, colour, style in stages[1:]:
-        cost = [p.milliseconds for p in report.curve]
         right.plot(cost, values, style, color=colour, label=label)
-    for point in report.curve:
+    left.plot(ks, [p.first for p in curve], "o--", color=FIRST, label="first stage")
+    right.axhline(curve[-1].first, color=FIRST, linestyle="--", label="first stage, no cost")
+    for point in curve:
         right.annotate(
             f"K={point.k}",
             (point.milliseconds, max(point.blend, point.rerank)),
@@ -75,10 +75,11 @@ def k_curve(report: Report) -> Figure:
             ha="center",
             fontsize=8,
         )
-    right.axhline(report.curve[-1].first, color=FIRST, linestyle="--", label="first stage, no cost")
-    right.margins(y=0.18)
-    right.set(xlabel="scoring, milliseconds per query (as this pass ran)", title="Quality by cost")
-    right.legend(frameon=False, fontsize=9)
+    left.set(xlabel="K, passages reranked", ylabel="nDCG@10", xticks=ks, title="Quality by depth")
+    right.set(xlabel="scoring, ms per query (as this pass ran)", title="Quality by cost")
+    right.margins(x=0.1, y=0.2)
+    for ax in (left, right):
+        ax.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{report.name}: {report.queries} queries")
     return figure
 
@@ -89,6 +90,7 @@ def gains(report: Report) -> Figure:
     ordered = sorted(report.gains, reverse=True)
     colours = [BLEND if gain > 0 else LOSS for gain in ordered]
     ax.bar(range(len(ordered)), ordered, width=1.0, color=colours)
+    ax.axhline(0, color="black", linewidth=0.6)
     row = report.rows[0]
     ax.axhline(row.difference.mean, color="black", linewidth=1, linestyle=":")
     ax.annotate(

@@ -23,6 +23,8 @@ from search.evaluate.significance import (
 )
 from search.rerank import ModelSettings
 
+SHOWN = 10  # documents that `search` shows; recall is reported there and at the full depth
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -46,12 +48,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The K-curve at one K: mean nDCG@10 of each stage, the recall that bounds it, and the cost."""
+    """The K-curve at one K: mean nDCG@10 of each stage, what bounds it, and the cost."""
 
     k: int
     first: float
     rerank: float
     blend: float
+    ideal: float  # the same candidates in the best order that there is
     recall: float
     pairs: float  # passages scored per query
     milliseconds: float  # of scoring per query, as this pass ran
@@ -110,8 +113,7 @@ def build(
 ) -> Report:
     """Everything about one task; deterministic for a given pass and seed."""
     k = pipeline.candidates
-    cutoffs = sorted({c for c in ks if c < k} | {k})
-    metrics = Metrics(task.qrels, names(cutoffs, min_grade))
+    metrics = Metrics(task.qrels, names({min(SHOWN, k), k}, min_grade))
     first, rerank, final = (metrics(run) for run in stages(passes, pipeline, model).values())
     kept = derive.keeps_first_stage(derive.margins(passes, k), pipeline.gate)
     gains = final[MAIN] - first[MAIN]
@@ -189,10 +191,16 @@ def _point(
         float(first[MAIN].mean()),
         _mean(metrics, runs["rerank"]),
         _mean(metrics, runs["pipeline"]),
+        _mean(metrics, {s.query_id: _ideal(task, s, k) for s in passes}),
         float(first[recall].mean()),
         pairs / len(passes),
         milliseconds / len(passes),
     )
+
+
+def _ideal(task: Task, scored: ScoredQuery, k: int) -> list[str]:
+    grades = task.qrels[scored.query_id]
+    return sorted(derive.first_stage(scored, k), key=lambda document: -grades.get(document, 0))
 
 
 def _random_order(metrics: Metrics, passes: Sequence[ScoredQuery], k: int, seed: int) -> float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,8 @@ from config import Settings
 from search.evaluate import corpus, retrieval
 from search.evaluate.data import Task
 from search.evaluate.derive import Pipeline
-from search.evaluate.scoring import Progress, ScoreCache, ScoredQuery, run_pass
+from search.evaluate.progress import Shown
+from search.evaluate.scoring import ScoreCache, ScoredQuery, run_pass
 from search.rerank import CrossEncoder, ModelSettings
 from search.store.open import open_store
 
@@ -36,7 +36,7 @@ class Session:
         settings: Settings,
         cache: Path,
         ks: tuple[int, ...],
-        progress: Callable[[str], AbstractContextManager[Progress]],
+        shown: Shown,
         store_given: bool = False,
     ) -> None:
         """`store_given`: the settings' store holds the corpus already; nothing is ingested."""
@@ -44,7 +44,7 @@ class Session:
         self._cache = cache
         self._store_given = store_given
         self._ks = ks
-        self._progress = progress
+        self._shown = shown
 
     @cached_property
     def model(self) -> CrossEncoder:
@@ -73,7 +73,7 @@ class Session:
             }
             cache = ScoreCache(self._cache / task.name, identity)
             retrieve = retrieval.first_stage_of(task, store, self.settings, depth)
-            with self._progress(task.name) as progress:
+            with self._shown.scoring(task.name) as progress:
                 scored = run_pass(task, depth, retrieve, self.logits, cache, progress)
         finally:
             store.close()
@@ -103,7 +103,7 @@ class Session:
     def _store_settings(self, task: Task, folder: Path | None) -> Settings:
         if folder is None or self._store_given:
             return self.settings
-        return corpus.prepare(folder, self._cache / task.name, self.settings)
+        return corpus.prepare(folder, self._cache / task.name, self.settings, self._shown)
 
     def _depths(self, task: Task, scored: list[ScoredQuery]) -> tuple[int, ...]:
         deepest = max(len(s.scores) for s in scored) if task.judged_pool else max(self._ks)

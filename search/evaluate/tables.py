@@ -54,8 +54,8 @@ def tuning(t: Tuning) -> Group:
     table.add_row("best, no gate", *_setting(t.best))
     table.add_row("chosen", *_setting(t.chosen), style="bold")
     saved = 1 - t.chosen.pairs / t.best.pairs if t.best.pairs else 0.0
-    lost = t.best.ndcg - t.chosen.ndcg
-    note = f"{saved:.0%} fewer passages than the best; nDCG@10 −{lost:.4f} (bound {t.bound:g})."
+    change = t.chosen.ndcg - t.best.ndcg
+    note = f"{saved:.0%} fewer passages than the best; nDCG@10 {change:+.4f} (bound {t.bound:g})."
     if t.chosen.reranked_share == 0:
         note += " Reranking is not worth more than the bound here: the gate of 0 always skips it."
     return Group(Text(), table, Text(note))
@@ -152,12 +152,23 @@ def _notes(r: Report) -> Text:
 
 
 def _curve(r: Report) -> Table:
-    table = Table(title="By depth, without a gate", title_justify="left", box=None, pad_edge=False)
-    names = ("K", "first stage", "rerank alone", "blend", "R@K", "passages/query", "ms/query")
+    table = Table(
+        title="nDCG@10 by depth, without a gate", title_justify="left", box=None, pad_edge=False
+    )
+    names = (
+        "K",
+        "first stage",
+        "rerank alone",
+        "blend",
+        "ideal order",
+        "R@K",
+        "passages/query",
+        "ms/query",
+    )
     for name in names:
         table.add_column(name, justify="right")
     for p in r.curve:
-        figures = [f"{value:.3f}" for value in (p.first, p.rerank, p.blend, p.recall)]
+        figures = [f"{value:.3f}" for value in (p.first, p.rerank, p.blend, p.ideal, p.recall)]
         table.add_row(str(p.k), *figures, f"{p.pairs:.1f}", f"{p.milliseconds:,.0f}")
     return table
 
