@@ -17,6 +17,9 @@ from search.types import Candidate, RetrievalMode
 
 HASH_PAGE = 1000
 
+Leg = dict[tuple[str, int], Candidate]
+"""(document id, passage index) → candidate, best first."""
+
 
 def first_stage_of(task: Task, store: Store, settings: Settings, depth: int) -> Retrieve:
     """How this task's candidates are found, with the settings' retrieval mode and alpha."""
@@ -41,20 +44,16 @@ def retrieve_pool(
     Each leg runs over all `passages` of the store, then its scores are scaled within the pool; a
     passage that a leg does not find (BM25: no word in common) has 0 from it, and the lowest places.
     """
-    vector = _leg(store, query, pool, passages, "near_text") if mode != "bm25" else {}
+    vector = _leg(store, query, pool, passages, "near_text")  # exact: every passage of the pool
     words = _leg(store, query, pool, passages, "bm25") if mode != "near_text" else {}
-    found = words | vector
-    if mode == "hybrid":
-        keys = {place: number for number, place in enumerate(found)}
-        fused = relative_score_fusion(
-            {keys[place]: c.score for place, c in vector.items()},
-            {keys[place]: c.score for place, c in words.items()},
-            alpha,
-        )
-        places = list(found)
-        ordered = [(found[places[number]], score) for number, score in fused.items()]
+    if mode == "near_text":
+        ordered = [(c, c.score) for c in vector.values()]
+    elif mode == "bm25":
+        unfound = sorted(vector.keys() - words.keys())
+        ordered = [(c, c.score) for c in words.values()]
+        ordered += [(vector[place], 0.0) for place in unfound]
     else:
-        ordered = [(c, c.score) for c in found.values()]
+        ordered = _fused(vector, words, alpha)
     return [replace(c, score=s, rank=rank) for rank, (c, s) in enumerate(ordered, start=1)]
 
 
@@ -83,9 +82,19 @@ def fingerprint(store: Store) -> dict[str, object]:
     }
 
 
-def _leg(
-    store: Store, query: str, pool: frozenset[str], passages: int, mode: RetrievalMode
-) -> dict[tuple[str, int], Candidate]:
-    """(document, passage index) → candidate, best first, of the pool's passages."""
+def _fused(vector: Leg, words: Leg, alpha: float) -> list[tuple[Candidate, float]]:
+    """Relative score fusion, which knows passages by number: here their places in `vector`."""
+    places = list(vector)
+    number = {place: i for i, place in enumerate(places)}
+    fused = relative_score_fusion(
+        {number[place]: c.score for place, c in vector.items()},
+        {number[place]: c.score for place, c in words.items()},
+        alpha,
+    )
+    return [(vector[places[i]], score) for i, score in fused.items()]
+
+
+def _leg(store: Store, query: str, pool: frozenset[str], passages: int, mode: RetrievalMode) -> Leg:
+    """The pool's passages that this leg finds."""
     found: Sequence[Candidate] = store.retrieve(query, passages, mode=mode)
     return {(c.document_id, c.passage_index): c for c in found if c.document_id in pool}
