@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import json
 import os
 import sys
@@ -143,11 +142,13 @@ def check_usage(args: argparse.Namespace) -> None:
     """InputError for flags that cannot mean anything."""
     if not args.paths:
         raise InputError("nothing to ingest: python -m ingest PATH… (a file, a folder, or -)")
-    if args.max_record_mb <= 0:
-        raise InputError(f"--max-record-mb {args.max_record_mb:g}: expected more than 0")
+    if not 0 < args.max_record_mb < 1_000_000:
+        raise InputError(
+            f"--max-record-mb {args.max_record_mb:g}: expected more than 0, and less than a million"
+        )
     if args.encoding is not None:
         try:
-            codecs.lookup(args.encoding)
+            b"".decode(args.encoding)  # raises for what is no text encoding, too
         except LookupError:
             raise InputError(
                 f"--encoding {args.encoding}: unknown; expected e.g. latin-1, cp1252, utf-16"

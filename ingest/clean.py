@@ -30,8 +30,8 @@ def clean_text(text: str, plain: bool = False) -> str:
     text = SURROGATES.sub("\ufffd", text)
     if not plain:
         text = strip_markup(text)
-    text = LINE_ENDS.sub("\n", normalize("NFC", text))
-    text = STRAY_JOINERS.sub("", INVISIBLE.sub("", text))
+    text = INVISIBLE.sub("", LINE_ENDS.sub("\n", text))
+    text = normalize("NFC", STRAY_JOINERS.sub("", text))
     text = AROUND_LINE_END.sub("\n", SPACES.sub(" ", text))
     return PARAGRAPH_BREAK.sub("\n\n", text).strip()
 

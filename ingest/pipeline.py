@@ -144,7 +144,12 @@ class Pipeline:
         if self.counts.rejected <= REJECTIONS_SHOWN:
             self.tools.progress.say(f"rejected {rejection.place}: {rejection.reason}")
         elif self.counts.rejected == REJECTIONS_SHOWN + 1:
-            self.tools.progress.say("rejected more; the rejects file lists every one")
+            where = (
+                "which a real run writes to the rejects file"
+                if self.tools.dry_run
+                else "in the rejects file"
+            )
+            self.tools.progress.say(f"… and more, {where}")
         if not self.tools.dry_run:
             self.tools.rejects.add(rejection)
 

@@ -52,7 +52,8 @@ def _skipped(skipped: Skipped) -> list[str]:
         kinds = [f"{suffix} {count:,}" for suffix, count in skipped.suffixes.most_common(8)]
         more = ", …" if len(skipped.suffixes) > 8 else ""
         total = skipped.suffixes.total()
-        lines.append(f"skipped {total:,} files of other types: {', '.join(kinds)}{more}")
+        files = "1 file" if total == 1 else f"{total:,} files"
+        lines.append(f"skipped {files} of other types: {', '.join(kinds)}{more}")
     lines += [f"skipped {link}: it leads back to a folder above it" for link in skipped.loops]
     return lines
 

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from ingest.read.source import Options, Source
 from ingest.read.walk import Skipped, sources
 from ingest.record import Record, Rejection, Unusable
+from search.errors import MissingExtra
 
 Items = Iterator[Record | Rejection]
 Reader = Callable[[Source, Options], Iterator[Record] | Items]
 
 
 def read(inputs: Iterable[str], options: Options, skipped: Skipped) -> Items:
-    """All records of all inputs, in order. A file that fails is rejected, the next one is read.
-
-    Raises MissingExtra when a format's library is not installed.
-    """
+    """All records of all inputs, in order. A file that fails is rejected, the next one is read."""
     for source in sources(inputs, skipped):
         if isinstance(source, Rejection):
             yield source
@@ -34,7 +32,7 @@ def _read_file(source: Source, options: Options) -> Items:
             yield item
         if empty:
             raise Unusable("the file holds no records")
-    except Unusable as error:
+    except (Unusable, MissingExtra) as error:
         reason = str(error)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         reason = f"the gzip data is cut short or broken ({error}); nothing after this was read"

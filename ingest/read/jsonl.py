@@ -9,11 +9,11 @@ from typing import Any
 
 from ingest.read.lines import BadLine, Lines
 from ingest.read.source import Options, Source, open_bytes
-from ingest.record import Record, Rejection, Unusable
+from ingest.record import Record, Rejection, Unusable, place
 
 NOTE = "_reject"
 RAW = "_raw"
-NOT_KEPT = "this rejects line holds only a note, not the record: mend the original and ingest that"
+EARLIER = "only a note of an earlier run, mend the original and ingest that: "
 
 
 def read_jsonl(source: Source, options: Options) -> Iterator[Record | Rejection]:
@@ -34,17 +34,34 @@ def read_jsonl(source: Source, options: Options) -> Iterator[Record | Rejection]
 
 
 def _object(line: str) -> dict[str, Any]:
-    value = parse(line)
+    value = parse(line.strip())
     if not isinstance(value, dict):
         raise Unusable(f"found {describe(value)}, expected a JSON object")
     if NOTE not in value:
         return value
-    del value[NOTE]
+    note = value.pop(NOTE)
     if isinstance(value.get(RAW), str):
-        return _object(value[RAW])
+        return _mended(value[RAW])
     if not value:
-        raise Unusable(NOT_KEPT)
+        raise Unusable(_repeated(note))
     return value
+
+
+def _repeated(note: Any) -> str:
+    """The reason that a rejects line gives, not wrapped up anew at each run."""
+    note = note if isinstance(note, dict) else {}
+    reason = str(note.get("reason"))
+    if reason.startswith(EARLIER):
+        return reason
+    return f"{EARLIER}{place(str(note.get('file')), note.get('line'))}: {reason}"
+
+
+def _mended(raw: str) -> dict[str, Any]:
+    """A line that could not be read before: by now it should be a JSON object."""
+    try:
+        return _object(raw)
+    except Unusable as error:
+        raise Unusable(f"{RAW} is not mended yet: {error}") from None
 
 
 def parse(text: str) -> Any:

@@ -18,7 +18,7 @@ LINE_BREAK = re.compile(r"(?<!\n)[ \t]*\n[ \t]*(?!\n)")
 def read_pdf(source: Source, options: Options) -> Iterator[Record]:
     """Its pages' text, a paragraph break between pages; the title is the PDF's own, if it has one.
 
-    Raises MissingExtra without pypdf.
+    Raises MissingExtra when pypdf is not installed.
     """
     try:
         from pypdf import PdfReader

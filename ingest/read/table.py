@@ -41,8 +41,9 @@ def read_table(source: Source, options: Options) -> Iterator[Record | Rejection]
                 raw = error.raw if isinstance(error, BadLine) else delimiter.join(row)
                 yield Rejection(str(error), source.name, start, raw=raw)
             except csv.Error as error:
-                reason = f"broken CSV (lines {start}-{lines.number}): {error}"
-                yield Rejection(reason, source.name, start)
+                # An open quote swallows the rows after it, up to the next quote or the end.
+                reason = f"broken CSV, lines {start} to {lines.number}: {error} (an open quote?)"
+                yield Rejection(reason, source.name, start, incomplete=lines.number > start)
 
 
 def _header(cells: list[str]) -> list[str]:

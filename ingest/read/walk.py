@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
 
 from ingest.read.source import Source
 from ingest.record import Rejection
@@ -59,7 +62,7 @@ def sources(inputs: Iterable[str], skipped: Skipped) -> Iterator[Source | Reject
         elif path.is_dir():
             yield from _folder(path, path, (), skipped)
         else:
-            yield Source(path, str(path), path.name)
+            yield Source(path, _shown(path), _shown(path.name))
 
 
 def total_bytes(inputs: Iterable[str]) -> int | None:
@@ -69,7 +72,8 @@ def total_bytes(inputs: Iterable[str]) -> int | None:
         if isinstance(source, Source):
             if source.path is None:
                 return None
-            total += source.path.stat().st_size if source.path.is_file() else 0
+            with suppress(OSError):  # reading it will say what is wrong
+                total += source.path.stat().st_size
     return total
 
 
@@ -81,19 +85,36 @@ def _folder(
         children = sorted(folder.iterdir())
     except OSError as error:
         reason = f"the folder cannot be read: {error.strerror}"
-        yield Rejection(reason, str(folder), incomplete=True)
+        yield Rejection(reason, _shown(folder), incomplete=True)
         return
     identity = (status.st_dev, status.st_ino)
     if identity in above:
-        skipped.loops.append(str(folder))
+        skipped.loops.append(_shown(folder))
         return
     for path in _documents(children):
-        if path.is_dir():
+        if _holds(path, S_ISDIR):
             yield from _folder(path, root, (*above, identity), skipped)
-        elif supported(path):
-            yield Source(path, str(path), path.relative_to(root).as_posix())
+        elif supported(path) and not _holds(path, _would_block):
+            yield Source(path, _shown(path), _shown(path.relative_to(root).as_posix()))
         else:
             skipped.suffixes[path.suffix.lower() or path.name] += 1
+
+
+def _holds(path: Path, test: Callable[[int], bool]) -> bool:
+    """Whether the file's mode passes; False for a broken link, or one we may not look at."""
+    try:
+        return test(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _would_block(mode: int) -> bool:
+    return S_ISFIFO(mode) or S_ISSOCK(mode) or S_ISCHR(mode)
+
+
+def _shown(path: Path | str) -> str:
+    """A name that is no valid UTF-8 can be neither printed nor stored: its bytes are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _documents(children: list[Path]) -> list[Path]:

@@ -1,0 +1,76 @@
+"""A store in memory, and an embedder that only counts words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from search.types import (
+    Candidate,
+    Condition,
+    EmbeddingInfo,
+    Entry,
+    Failure,
+    RetrievalMode,
+    StoreInfo,
+)
+
+
+class MemoryStore:
+    """Keeps entries by id; refuses the ids in `refused`, and silently loses those in `lost`."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.puts = 0
+        self.refused: set[str] = set()
+        self.lost: set[str] = set()
+
+    def put(self, entries: Sequence[Entry]) -> list[Failure]:
+        self.puts += 1
+        for entry in entries:
+            if entry.document.id not in self.refused | self.lost:
+                self.entries[entry.document.id] = entry
+        ids = [entry.document.id for entry in entries]
+        return [Failure(i, "the store is in a bad mood") for i in ids if i in self.refused]
+
+    def delete(self, document_ids: Iterable[str]) -> int:
+        return sum(self.entries.pop(i, None) is not None for i in document_ids)
+
+    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
+        return {i: self.entries[i].content_hash for i in document_ids if i in self.entries}
+
+    def ids(self) -> Iterator[str]:
+        return iter(list(self.entries))
+
+    def retrieve(
+        self,
+        query: str,
+        k: int,
+        where: Sequence[Condition] = (),
+        mode: RetrievalMode = "hybrid",
+    ) -> list[Candidate]:
+        raise AssertionError("ingest does not search")
+
+    def check(self) -> list[str]:
+        return []
+
+    def describe(self) -> StoreInfo:
+        passages = sum(len(entry.passages) for entry in self.entries.values())
+        info = EmbeddingInfo("fake", "1", 3)
+        return StoreInfo("memory", "memory", len(self.entries), passages, info, "1")
+
+    def close(self) -> None:
+        pass
+
+
+class WordTokenizer:
+    """A token is a word, or another single character that is no space."""
+
+    max_passage_tokens = 40
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+
+
+class FakeEmbedder:
+    tokenizer = WordTokenizer()

