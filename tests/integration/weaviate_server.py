@@ -43,21 +43,28 @@ class Server:
         return {"weaviate_url": self.url, "weaviate.grpc_port": self.grpc_port}
 
 
+# A place of its own for each test process, and below the ports that the system hands out.
+_next_port = 20_000 + os.getpid() % 100 * 100
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports in a row, because Weaviate's data port has to follow its gossip port."""
-    for first in range(20_000, 30_000, count):
-        try:
-            with_sockets = [socket.socket() for _ in range(count)]
-            try:
-                for i, one in enumerate(with_sockets):
-                    one.bind(("127.0.0.1", first + i))
-                return list(range(first, first + count))
-            finally:
-                for one in with_sockets:
-                    one.close()
-        except OSError:
-            continue
+    """Ports in a row (Weaviate's data port has to follow its gossip port), never given twice."""
+    global _next_port
+    while _next_port < 32_000:
+        ports = list(range(_next_port, _next_port + count))
+        _next_port += count
+        if all(map(_is_free, ports)):
+            return ports
     raise RuntimeError(f"no {count} free ports in a row")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def environment(modules_at: str) -> dict[str, str]:
@@ -81,9 +88,6 @@ class Binary:
     path: str
     folder: Path
     extra: Mapping[str, str] = field(default_factory=dict)
-    join: str | None = None  # another node's "name:raft port", to make one cluster
-    join_gossip: str | None = None
-    nodes: int = 1
 
     def __post_init__(self) -> None:
         self.ports = free_ports(8)
@@ -108,12 +112,10 @@ class Binary:
             "CLUSTER_DATA_BIND_PORT": str(self.data),
             "RAFT_PORT": str(self.raft),
             "RAFT_INTERNAL_RPC_PORT": str(self.raft_rpc),
-            "RAFT_BOOTSTRAP_EXPECT": str(self.nodes),
-            "RAFT_JOIN": self.join or f"{self.name}:{self.raft}",
+            "RAFT_BOOTSTRAP_EXPECT": "1",
+            "RAFT_JOIN": f"{self.name}:{self.raft}",
             "GO_PROFILING_PORT": str(self.profiling),
         }
-        if self.join_gossip:
-            own["CLUSTER_JOIN"] = self.join_gossip
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder.parent / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -143,6 +145,19 @@ class Binary:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+def cluster(path: str, folder: Path, count: int) -> list[Binary]:
+    """Nodes of one cluster on this machine, not started."""
+    nodes = [Binary(path, folder / f"node{i}") for i in range(count)]
+    shared = {
+        "RAFT_JOIN": ",".join(f"{node.name}:{node.raft}" for node in nodes),
+        "RAFT_BOOTSTRAP_EXPECT": str(count),
+    }
+    for node in nodes:
+        first = {"CLUSTER_JOIN": f"127.0.0.1:{nodes[0].gossip}"} if node is not nodes[0] else {}
+        node.extra = shared | first
+    return nodes
 
 
 def find_binary() -> str | None:

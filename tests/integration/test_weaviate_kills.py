@@ -1,0 +1,200 @@
+"""`python -m ingest` into servers that are killed under it: kill -9, restart, one node of three."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from weaviate_server import Binary, Server, cluster
+
+import config
+from search.store.open import open_store
+from search.store.weaviate.store import WeaviateStore
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = 800
+TOPICS = ["heart", "asthma", "stroke", "diet", "sleep", "pain", "skin", "eye"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Short documents, so that the model takes little of the time."""
+    path = tmp_path / "corpus.jsonl"
+    records = (
+        {"id": f"d{i}", "text": f"About {TOPICS[i % 8]}, case {i}.", "case": i}
+        for i in range(DOCUMENTS)
+    )
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def binary(weaviate_binary: str, tmp_path: Path) -> Iterator[Binary]:
+    binary = Binary(weaviate_binary, tmp_path / "data")
+    binary.start()
+    binary.wait()
+    yield binary
+    binary.stop()
+
+
+@pytest.fixture
+def three(weaviate_binary: str, tmp_path: Path) -> Iterator[list[Binary]]:
+    nodes = cluster(weaviate_binary, tmp_path, 3)
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.wait()
+    yield nodes
+    for node in nodes:
+        node.stop()
+
+
+def settings(server: Server, **more: Any) -> config.Settings:
+    flags = server.flags | {"weaviate.vectorizer": "none"}
+    return config.load(flags | {f"weaviate.{name}": value for name, value in more.items()})
+
+
+class Ingest(Protocol):
+    """Starts `python -m ingest` of the corpus, with settings of the `weaviate:` section."""
+
+    def __call__(self, server: Server, **settings: Any) -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def ingest(corpus: Path) -> Iterator[Ingest]:
+    """No process that it started outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(server: Server, **more: Any) -> subprocess.Popen[str]:
+        flags = {"weaviate.vectorizer": "none"} | {f"weaviate.{k}": v for k, v in more.items()}
+        sets = [word for name, value in flags.items() for word in ("--set", f"{name}={value}")]
+        rejects = ["--rejects", str(corpus.with_name("rejects.jsonl"))]
+        environment = os.environ | {
+            "WEAVIATE_URL": server.url,
+            "SEARCH_WEAVIATE__GRPC_PORT": str(server.grpc_port),
+            "SEARCH_STORE": str(corpus.with_name("store.db")),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ingest", str(corpus), *rejects, *sets],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def wait_for_objects(server: Server, least: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None:
+        if objects_at(server) >= least:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"ingest ended before {least} objects were there: {finished(process)}")
+
+
+def objects_at(server: Server) -> int:
+    """How many passages the server counts; 0 as long as the class is not there."""
+    query = json.dumps({"query": "{ Aggregate { Document { meta { count } } } }"}).encode()
+    request = urllib.request.Request(
+        f"{server.url}/v1/graphql", query, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return int(json.load(answer)["data"]["Aggregate"]["Document"][0]["meta"]["count"])
+    except (urllib.error.HTTPError, TypeError):
+        return 0
+
+
+def expect_all(server: Server, **more: Any) -> None:
+    """Every document once, whole, and found."""
+    store = open_store(settings(server, **more))
+    assert isinstance(store, WeaviateStore)
+    with closing(store):
+        assert sorted(store.ids()) == sorted(f"d{i}" for i in range(DOCUMENTS))
+        info = store.describe()
+        assert (info.documents, info.passages) == (DOCUMENTS, DOCUMENTS)
+        assert store.check() == []
+        assert len(store.retrieve("asthma", 100, mode="bm25")) == DOCUMENTS // 8
+
+
+def test_a_server_killed_and_started_again_under_an_import(binary: Binary, ingest: Ingest) -> None:
+    process = ingest(binary.server)
+    wait_for_objects(binary.server, 200, process)
+    binary.kill()
+    time.sleep(1)
+    binary.start()
+    status, out, err = finished(process)
+    assert (status, f"stored {DOCUMENTS} " in out) == (0, True), (out, err)
+    expect_all(binary.server)
+
+
+def test_a_server_that_stays_dead_ends_the_import_and_a_rerun_finishes_it(
+    binary: Binary, ingest: Ingest
+) -> None:
+    process = ingest(binary.server)
+    wait_for_objects(binary.server, 200, process)
+    binary.kill()
+    status, out, err = finished(process)
+    assert status == 1, (out, err)
+    assert "stopped answering" in err
+    assert "run the same command" in err
+    assert "Traceback" not in err
+    binary.start()
+    binary.wait()
+    status, out, err = finished(ingest(binary.server))
+    assert status == 0, (out, err)
+    stored, unchanged = (int(out.split(word)[1].split()[0]) for word in ("stored", "unchanged"))
+    assert stored + unchanged == DOCUMENTS
+    assert unchanged >= 128  # what the first run had confirmed was not sent again
+    expect_all(binary.server)
+
+
+def test_one_of_three_nodes_killed_under_searches_and_an_import(
+    three: list[Binary], ingest: Ingest
+) -> None:
+    more: dict[str, Any] = {"replication_factor": 3, "consistency_level": "QUORUM"}
+    first, _, last = three
+    process = ingest(first.server, **more)
+    wait_for_objects(first.server, 200, process)
+    last.kill()
+    status, out, err = finished(process)
+    assert (status, f"stored {DOCUMENTS} " in out) == (0, True), (out, err)
+    expect_all(first.server, **more)
+    last.start()
+    last.wait()
+    with closing(open_store(settings(first.server, **more))) as store:
+        before = store.retrieve("trouble with breathing", 20)
+        last.kill()
+        for _ in range(10):
+            found = store.retrieve("trouble with breathing", 20)
+            assert [c.score for c in found] == pytest.approx([c.score for c in before], abs=1e-5)
+    last.start()
+    last.wait()
+    # The node that was away catches up by itself.
+    deadline = time.monotonic() + 90
+    with closing(open_store(settings(last.server, **more))) as store:
+        while store.describe().documents < DOCUMENTS and time.monotonic() < deadline:
+            time.sleep(1)
+    expect_all(last.server, **more)
