@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from config import Settings
-from search.errors import MissingExtra
 from search.store import Store
 
 
@@ -12,9 +11,12 @@ def open_store(settings: Settings, *, create: bool = False) -> Store:
 
     Raises StoreError and its kinds, and ModelError when the embedding model cannot be loaded.
     """
-    if settings.weaviate_url is not None:
-        return _weaviate(settings, create)
     from search.embed import load_embedder
+
+    if settings.weaviate_url is not None:
+        from search.store.weaviate.store import WeaviateStore
+
+        return WeaviateStore(settings, lambda: load_embedder(settings), create=create)
     from search.store.sqlite import SqliteStore
 
     return SqliteStore(
@@ -24,13 +26,3 @@ def open_store(settings: Settings, *, create: bool = False) -> Store:
         create=create,
         read_only=not create,
     )
-
-
-def _weaviate(settings: Settings, create: bool) -> Store:
-    from search.embed import load_embedder
-
-    try:
-        from search.store.weaviate.store import WeaviateStore
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "weaviate", "weaviate", "a Weaviate store") from None
-    return WeaviateStore(settings, lambda: load_embedder(settings), create=create)

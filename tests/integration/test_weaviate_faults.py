@@ -16,7 +16,7 @@ from weaviate_server import Server
 import config
 from search.errors import ModelMismatch, StoreError, StoreMissing, StoreUnavailable
 from search.store.weaviate.store import WeaviateStore
-from search.types import Entry
+from search.types import Condition, Entry
 
 
 class Open(Protocol):
@@ -150,6 +150,20 @@ def test_a_refused_object_is_named_and_the_rest_is_stored(
     assert "new" not in set(store.ids())
     assert store.put([entry("old", "changed", "mended", version="3")]) == []
     sound(opened, weaviate_server, collection, 21)
+
+
+def test_metadata_without_a_utf8_form_is_named(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    store = opened(weaviate_server, collection)
+    half = entry("half", "text", **{"field \ud83d": 1})
+    value = entry("value", "text", field=("a", "\ud83d"))
+    failures = store.put([half, value, *random_entries(3)])
+    assert [failure.document_id for failure in failures] == ["half", "value"]
+    assert all("surrogate" in failure.reason for failure in failures)
+    assert store.retrieve("heart", 3, [Condition("field \ud83d", "=", "\ud83d")]) == []
+    assert len(store.retrieve("heart \ud83d", 3)) == 3
+    sound(opened, weaviate_server, collection, 3)
 
 
 def set_shards(server: Server, collection: str, status: str) -> None:

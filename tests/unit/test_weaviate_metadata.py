@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("weaviate", reason="pip install 'two-stage-search[weaviate]'")
 
 from search.store.weaviate.metadata import (
     definition,

@@ -9,9 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-
-pytest.importorskip("weaviate", reason="pip install 'two-stage-search[weaviate]'")
-
 from weaviate.classes.data import DataObject
 from weaviate.exceptions import (
     WeaviateBatchError,

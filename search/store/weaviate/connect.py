@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import grpc
+import grpc  # type: ignore[import-untyped]  # its stubs are a package of their own
 import weaviate
 from weaviate.classes.init import AdditionalConfig, Timeout
 from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateBaseError

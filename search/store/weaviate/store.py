@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -81,12 +82,16 @@ class WeaviateStore:
         """Send all passages, confirm them by reading back, then remove what is left of old ones."""
         accepted, failures = accept(entries)
         latest = {entry.document.id: entry for entry in accepted}
-        small = [entry for entry in latest.values() if len(entry.passages) <= MOST_RESULTS]
-        for document_id in latest.keys() - {entry.document.id for entry in small}:
-            failures.append(Failure(document_id, f"it has more than {MOST_RESULTS:,} passages"))
-        if small:
+        sendable = []
+        for entry in latest.values():
+            reason = _not_sendable(entry)
+            if reason is None:
+                sendable.append(entry)
+            else:
+                failures.append(Failure(entry.document.id, reason))
+        if sendable:
             with self._explained():
-                failures += self._replace(small)
+                failures += self._replace(sendable)
         return failures
 
     def delete(self, document_ids: Iterable[str]) -> int:
@@ -124,6 +129,7 @@ class WeaviateStore:
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
+        query = query.encode(errors="replace").decode()  # half of a surrogate pair: no UTF-8 form
         with self._explained():
             filters = None
             if where:
@@ -261,9 +267,11 @@ class WeaviateStore:
             self._properties.add(name)
 
     def _filter(self, where: Sequence[Condition]) -> Any:
-        """The conditions for this class; a property that we do not know may be new to it."""
+        """The conditions for this class, or None when nothing can match them."""
+        if not all(is_encodable(f"{one.field}{one.value}") for one in where):
+            return None  # no stored text is like that
         filters = where_filter(where, self._properties)
-        if filters is None:
+        if filters is None:  # a property that we do not know may be new
             self._properties = self._read_properties()
             filters = where_filter(where, self._properties)
         return filters
@@ -286,3 +294,12 @@ class WeaviateStore:
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self._place)
+
+
+def _not_sendable(entry: Entry) -> str | None:
+    """Why Weaviate could not hold a document that the embedded store takes."""
+    if len(entry.passages) > MOST_RESULTS:
+        return f"it has {len(entry.passages):,} passages; Weaviate reads back {MOST_RESULTS:,}"
+    if not is_encodable(json.dumps(dict(entry.document.metadata), ensure_ascii=False)):
+        return "its metadata holds half of a surrogate pair, which has no UTF-8 form"
+    return None
