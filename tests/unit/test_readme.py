@@ -1,0 +1,57 @@
+"""The README and the program say the same."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted(
+    ".".join(path.parent.relative_to(ROOT).parts)
+    for room in ("ingest", "search")
+    for path in (ROOT / room).rglob("__main__.py")
+)
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    try:
+        module = importlib.import_module(f"{command}.arguments")
+    except ModuleNotFoundError:
+        module = importlib.import_module(f"{command}.__main__")
+    parser = module.build_parser()
+    assert isinstance(parser, argparse.ArgumentParser)
+    return parser
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_readme_with_help_and_an_example(command: str) -> None:
+    assert f"python -m {command}" in README
+    parser = parser_of(command)
+    assert parser.description
+    assert f"python -m {command}" in (parser.epilog or "")
+    for action in parser._actions:
+        assert action.help, f"{command} {action.option_strings}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_uses_only_flags_that_exist(command: str) -> None:
+    known = {flag for action in parser_of(command)._actions for flag in action.option_strings}
+    for line in re.findall(rf"python -m {re.escape(command)} ([^\n`]*)", README):
+        for flag in re.findall(r"(?<!\S)--[\w-]+", line.partition("#")[0]):
+            assert flag in known, f"python -m {command} {flag}"
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
