@@ -11,7 +11,7 @@ import time
 class Proxy:
     """Forwards 127.0.0.1:`port` to `target`; attributes may be changed while it runs."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.delay = 0.0  # seconds before each piece of an answer
         self.bytes_per_second: float | None = None  # towards the server
@@ -43,7 +43,7 @@ class Proxy:
             if self.refuse:
                 client.close()
                 continue
-            server = socket.create_connection(("127.0.0.1", self.target))
+            server = socket.create_connection(self.target)
             self._pairs.append((client, server))
             for source, sink, answers in ((client, server, False), (server, client, True)):
                 threading.Thread(

@@ -47,9 +47,14 @@ def opened() -> Iterator[Open]:
 @pytest.fixture
 def proxy(weaviate_server: Server) -> Iterator[Proxy]:
     """Between the client and the server's gRPC."""
-    proxy = Proxy(weaviate_server.grpc_port)
+    proxy = Proxy((weaviate_server.rest[0], weaviate_server.grpc_port))
     yield proxy
     proxy.close()
+
+
+def at(port: int) -> dict[str, Any]:
+    """Settings that send gRPC to this port of this machine."""
+    return {"grpc_host": "127.0.0.1", "grpc_port": port}
 
 
 def sound(opened: Open, server: Server, collection: str, documents: int) -> None:
@@ -66,23 +71,23 @@ def test_no_server_there(opened: Open, weaviate_server: Server) -> None:
     with pytest.raises(StoreUnavailable, match=r"no usable Weaviate at http://127.0.0.1:9 .*WEAV"):
         opened(nowhere, "Any")
     # Something answers, but not Weaviate's REST.
+    grpc = Server(f"http://{weaviate_server.rest[0]}:{weaviate_server.grpc_port}", 9, "none")
     with pytest.raises(StoreUnavailable, match="no usable Weaviate"):
-        opened(Server(f"http://127.0.0.1:{weaviate_server.grpc_port}", 9, "none"), "Any")
+        opened(grpc, "Any")
 
 
 def test_grpc_is_probed_apart_from_rest(opened: Open, weaviate_server: Server) -> None:
-    rest = Proxy(int(weaviate_server.url.rpartition(":")[2]))
+    rest = Proxy(weaviate_server.rest)
     for wrong in (9, rest.port):  # closed, and open but no gRPC
-        server = Server(weaviate_server.url, wrong, "none")
         with pytest.raises(StoreUnavailable, match=rf"REST answers .* gRPC does not .*:{wrong} "):
-            opened(server, "Any", timeout_connect=2)
+            opened(weaviate_server, "Any", **at(wrong), timeout_connect=2)
     rest.close()
 
 
 def test_cut_connections_are_made_again(
     opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
 ) -> None:
-    store = opened(weaviate_server, collection, grpc_port=proxy.port)
+    store = opened(weaviate_server, collection, **at(proxy.port))
     for start in range(0, 200, 50):
         assert store.put(random_entries(200)[start : start + 50]) == []
         proxy.cut()
@@ -93,7 +98,7 @@ def test_cut_connections_are_made_again(
 def test_grpc_lost_for_good_stops_the_import(
     opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
 ) -> None:
-    store = opened(weaviate_server, collection, grpc_port=proxy.port)
+    store = opened(weaviate_server, collection, **at(proxy.port))
     assert store.put(random_entries(10)) == []
     proxy.refuse = True
     proxy.cut()
@@ -105,7 +110,7 @@ def test_grpc_lost_for_good_stops_the_import(
 def test_a_thin_wire_gets_smaller_requests(
     opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
 ) -> None:
-    store = opened(weaviate_server, collection, grpc_port=proxy.port, timeout_insert=1)
+    store = opened(weaviate_server, collection, **at(proxy.port), timeout_insert=1)
     proxy.bytes_per_second = 150_000
     assert store.put(random_entries(300)) == []  # about 380 kB: too much for one second
     sound(opened, weaviate_server, collection, 300)
@@ -114,7 +119,7 @@ def test_a_thin_wire_gets_smaller_requests(
 def test_a_server_too_slow_for_anything_stops_the_import(
     opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
 ) -> None:
-    store = opened(weaviate_server, collection, grpc_port=proxy.port, timeout_insert=1)
+    store = opened(weaviate_server, collection, **at(proxy.port), timeout_insert=1)
     proxy.delay = 3
     with pytest.raises(StoreUnavailable, match=r"did not answer in time .*timeout_insert"):
         store.put(random_entries(4))

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 IMAGE = "semitechnologies/weaviate:1.39.0"
 MODULES = "text2vec-transformers,reranker-transformers"
@@ -36,6 +37,12 @@ class Server:
     kind: str
     service_port: int | None = None
     service_host: str = "127.0.0.1"
+
+    @property
+    def rest(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or 80
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -90,9 +97,8 @@ class Binary:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ports = free_ports(8)
-        self.rest, self.grpc, self.gossip, self.data, self.raft, self.raft_rpc, *rest = self.ports
-        self.profiling, self.service = rest
+        ports = free_ports(7)
+        self.rest, self.grpc, self.gossip, self.data, self.raft, self.raft_rpc, self.service = ports
         self.name = f"node{self.rest}"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -114,7 +120,7 @@ class Binary:
             "RAFT_INTERNAL_RPC_PORT": str(self.raft_rpc),
             "RAFT_BOOTSTRAP_EXPECT": "1",
             "RAFT_JOIN": f"{self.name}:{self.raft}",
-            "GO_PROFILING_PORT": str(self.profiling),
+            "GO_PROFILING_DISABLE": "true",
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder.parent / f"{self.name}.log").open("ab") as log:

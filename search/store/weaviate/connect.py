@@ -15,7 +15,11 @@ from search.errors import StoreUnavailable
 from search.store.weaviate.address import EMBEDDED, Address, address_of
 from search.store.weaviate.faults import short, translated
 
-EMBEDDED_ENVIRONMENT = {"DISABLE_TELEMETRY": "true", "LOG_LEVEL": "error"}
+EMBEDDED_ENVIRONMENT = {
+    "DISABLE_TELEMETRY": "true",
+    "LOG_LEVEL": "error",
+    "GO_PROFILING_DISABLE": "true",  # it would want port 6060 of every embedded server
+}
 
 # Failed objects come back as values, and we report them; the client would print them as well.
 logging.getLogger("weaviate-client").setLevel(logging.CRITICAL)
