@@ -148,7 +148,7 @@ def check_usage(args: argparse.Namespace) -> None:
         )
     if args.encoding is not None:
         try:
-            b"".decode(args.encoding)  # raises for what is no text encoding, too
+            " ".encode(args.encoding)  # raises for what is no text encoding, too
         except LookupError:
             raise InputError(
                 f"--encoding {args.encoding}: unknown; expected e.g. latin-1, cp1252, utf-16"
