@@ -56,6 +56,9 @@ def tuning(t: Tuning) -> Group:
     saved = 1 - t.chosen.pairs / t.best.pairs if t.best.pairs else 0.0
     change = t.chosen.ndcg - t.best.ndcg
     note = f"{saved:.0%} fewer passages than the best; nDCG@10 {change:+.4f} (bound {t.bound:g})."
+    largest = max(setting.pipeline.blend for setting in t.grid)
+    if t.best.pipeline.blend == largest > 0:
+        note += f" The best weight, {largest:g}, is the largest tried: try larger ones (--blend)."
     if t.chosen.reranked_share == 0:
         note += " Reranking is not worth more than the bound here: the gate of 0 always skips it."
     return Group(Text(), table, Text(note))

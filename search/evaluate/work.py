@@ -67,7 +67,7 @@ def run(session: Session, args: argparse.Namespace) -> Outcome:
 def _tests(args: argparse.Namespace) -> list[tuple[Task, Path | None]]:
     """Tasks to report on, each with the folder whose corpus it searches; None: the store's."""
     if args.queries:
-        task = read_files(args.queries, args.qrels, args.qrels.stem)
+        task = read_files(args.queries, args.qrels, _name_of(args.qrels))
         return [(_shaped(task, args), None)]
     return _folders(args.folders, args.split, args)
 
@@ -89,6 +89,12 @@ def _folders(
             f"folders must differ in name, which reports and stores go by: {', '.join(names)}"
         )
     return tasks
+
+
+def _name_of(qrels: Path) -> str:
+    """covid/qrels/test.tsv → covid; robust04.qrels → robust04"""
+    folder = qrels.resolve().parent
+    return folder.parent.name if folder.name.startswith("qrels") else qrels.stem
 
 
 def _shaped(task: Task, args: argparse.Namespace) -> Task:
