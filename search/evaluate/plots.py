@@ -147,7 +147,7 @@ def reliability(name: str, calibration: Calibration) -> Figure:
     ax.plot([0, 1], [0, 1], color=CEILING, linestyle="--")
     predicted, observed, counts = zip(*calibration.bins, strict=True)
     sizes = [20 + 380 * count / max(counts) for count in counts]
-    ax.scatter(predicted, observed, s=sizes, color=FIRST, alpha=0.7)
+    ax.scatter(predicted, observed, s=sizes, color=FIRST, alpha=0.7, clip_on=False)
     for _, low, _ in BANDS[:2]:
         ax.axvline(low, color=CEILING, linewidth=0.8, linestyle=":")
     ax.set(
