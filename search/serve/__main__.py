@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 
 import config
 from config import Settings
-from search.errors import MissingExtra, SearchError
+from search.errors import InputError, MissingExtra, SearchError
 
 EPILOG = """\
 Weaviate calls it when told (on the server):
@@ -22,7 +23,7 @@ examples:
   python -m search.serve --host 0.0.0.0 --port 9000 --set device=cuda
   python -m search.serve --no-rerank
 
-exit status: 0 stopped; 1 an error; 2 wrong usage.
+exit status: 0 stopped; 1 an error; 2 wrong usage, or the port is taken.
 """
 
 
@@ -64,14 +65,27 @@ def run(settings: Settings, host: str, port: int) -> int:
         raise MissingExtra(error.name or "starlette", "serve", "the service") from None
     from search.serve.loading import load_models
 
+    place = bind(host, port)
     models = load_models(settings)
     print(f"search.serve: {describe(models.meta())}", flush=True)
     print(f"search.serve: listening on http://{host}:{port} (Ctrl-C to stop)", flush=True)
-    server = uvicorn.Server(
-        uvicorn.Config(build_app(models), host=host, port=port, log_level="warning")
-    )
-    server.run()
-    return 0 if server.started else 1
+    server = uvicorn.Server(uvicorn.Config(build_app(models), log_level="warning"))
+    server.run(sockets=[place])
+    return 0
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port before the models are loaded, but answer nobody yet: not ready is refused."""
+    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        place.bind((host, port))
+    except (OSError, OverflowError) as error:
+        place.close()
+        raise InputError(
+            f"cannot listen on {host}:{port} ({error}); choose another --host or --port"
+        ) from None
+    return place
 
 
 def describe(meta: Mapping[str, Mapping[str, object] | None]) -> str:

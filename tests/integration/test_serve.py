@@ -10,6 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +133,37 @@ def test_another_model_of_ours_leaves_the_vectors_to_the_server(
     assert store.retrieve(QUERY, 1, mode="near_text")[0].document_id == "d0"
     store.close()
     insisting = config.load(flags | {"weaviate.vectors": "ours"})
-    with pytest.raises(ModelMismatch, match="64 dimensions"):
-        WeaviateStore(insisting, lambda: other, create=True)
+    with closing(WeaviateStore(insisting, lambda: other, create=True)) as store:
+        with pytest.raises(ModelMismatch, match="64 dimensions"):
+            store.put(entries())
+        assert store.describe().documents == len(TEXTS)
+
+
+@pytest.mark.usefixtures("service")
+def test_a_server_that_changed_its_model_is_refused(
+    weaviate_server: Server, collection: str, client: weaviate.WeaviateClient
+) -> None:
+    """The class says that our model filled it, but the server embeds otherwise now."""
+    store = opened(weaviate_server, collection)
+    assert store.put(entries()) == []
+    store.close()
+    other = HashedWords()
+    info = json.dumps(asdict(other.info))
+    client.collections.use(collection).config.update(
+        description=f"Passages of a two-stage search. Embedding: {info}"
+    )
+    settings = config.load(weaviate_server.flags | {"weaviate.collection": collection})
+    with (
+        closing(WeaviateStore(settings, lambda: other, create=True)) as store,
+        pytest.raises(ModelMismatch, match="now embeds otherwise: give it that model back"),
+    ):
+        store.put(entries())
+    # And the other way about: our model is the server's, but another one filled the class.
+    with (
+        closing(open_store(settings, create=True)) as store,
+        pytest.raises(ModelMismatch, match=r"'hashed-words'.*'all-MiniLM-L6-v2'"),
+    ):
+        store.put(entries())
 
 
 @pytest.mark.usefixtures("service")

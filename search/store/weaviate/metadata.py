@@ -69,6 +69,11 @@ def definition(name: str) -> Property:
     )
 
 
+def properties_in(conditions: Sequence[Condition]) -> set[str]:
+    """The typed properties that these conditions compare."""
+    return {property_name(one.field, _kind(one.value)) for one in conditions}
+
+
 def where_filter(conditions: Sequence[Condition], known: Container[str]) -> FilterReturn | None:
     """All conditions as one filter, or None when no document can match.
 

@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 from weaviate import WeaviateClient
-from weaviate.classes.data import DataObject
-from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInsertManyAllFailedError
+from weaviate.exceptions import UnexpectedStatusCodeError
 
 from config import WeaviateSettings
 from search.errors import ModelMismatch, StoreError, StoreMissing
 from search.store.weaviate import schema
-from search.store.weaviate.faults import blamed_on_server, short
+from search.store.weaviate.probing import Probe
 from search.store.writing import Embedder
 from search.types import EmbeddingInfo
 
-# Two precisions of one model differ by about 1e-4; two models are nowhere near.
-SAME_MODEL = 0.999
-# Long enough to show another pooling or shorter input, within 256 tokens of any common model.
-PROBE = " ".join(f"Sentence {i} asks how people prevent heart disease." for i in range(1, 19))
 
-
-@dataclass(frozen=True, slots=True)
 class Vectors:
-    """Who embeds: each is our own model, or None where the server does it."""
+    """Who embeds for one class: our model, or None where the server does it."""
 
-    of_passages: Embedder | None
-    of_queries: Embedder | None
-    embedding: EmbeddingInfo | None
-    vectorizer: str
+    def __init__(self, probe: Probe, embedding: EmbeddingInfo, vectorizer: str) -> None:
+        self.embedding = embedding
+        self.vectorizer = vectorizer
+        self._probe = probe
+        if vectorizer == schema.NO_VECTORIZER:
+            self._require(self._probe.ours.info == embedding)
+
+    @property
+    def of_queries(self) -> Embedder | None:
+        return self._probe.ours if self.vectorizer == schema.NO_VECTORIZER else None
+
+    @cached_property
+    def of_passages(self) -> Embedder | None:
+        """Settled when there is something to embed. Raises ModelMismatch."""
+        if self.vectorizer == schema.NO_VECTORIZER:
+            return self._probe.ours
+        if self._probe.settings.vectors == "server":
+            return None
+        same = self._probe.same
+        if self.embedding.name != self.vectorizer:
+            # A run of our model filled the class, and the server's was the same then.
+            self._require(not same or self._probe.ours.info == self.embedding)
+            self._require_unchanged_server(same)
+        return self._probe.ours if same else None
+
+    def _require_unchanged_server(self, same: bool) -> None:
+        if not same and self._probe.ours.info == self.embedding:
+            raise ModelMismatch(
+                f"{self._name} was filled by the embedding model {self.embedding.name!r}, and the "
+                f"server's {self.vectorizer} now embeds otherwise: give it that model back, or "
+                "name another class in weaviate.collection"
+            )
+
+    def _require(self, fits: bool) -> None:
+        if fits:
+            return
+        ours, stored = asdict(self._probe.ours.info), asdict(self.embedding)
+        differing = [name for name in stored if stored[name] != ours[name]]
+        filled = ", ".join(f"{name} {stored[name]!r}" for name in differing)
+        present = ", ".join(f"{name} {ours[name]!r}" for name in differing)
+        raise ModelMismatch(
+            f"{self._name} was filled by an embedding model with {filled}; this run has {present}. "
+            "Vectors of the two cannot be compared: set embedding_model (and its prefixes) back, "
+            "or name another class in weaviate.collection"
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"class {self._probe.settings.collection} of the Weaviate at {self._probe.place}"
 
 
 def open_class(
@@ -43,30 +80,19 @@ def open_class(
     create: bool,
 ) -> Vectors:
     """Check the class that is there, or make it. Raises StoreMissing, ModelMismatch, StoreError."""
-    name = settings.collection
-    exists = client.collections.exists(name)
+    exists = client.collections.exists(settings.collection)
     if not exists and not create:
         raise StoreMissing(
-            f"Weaviate at {place} has no class {name!r} yet: run `python -m ingest PATH` first, "
-            "or set weaviate.collection"
+            f"Weaviate at {place} has no class {settings.collection!r} yet: run "
+            "`python -m ingest PATH` first, or set weaviate.collection"
         )
     vectorizer = _vectorizer(client, settings, exists, place)
-    embedder = load_embedder() if create or vectorizer == schema.NO_VECTORIZER else None
-    same, probed = True, embedder.info if embedder else None
-    if create and embedder and vectorizer != schema.NO_VECTORIZER:
-        same, probed = _probe(client, place, settings, vectorizer, embedder)
+    probe = Probe(client, place, settings, vectorizer, load_embedder)
     if not exists:
-        _make(client, schema.class_schema(settings, vectorizer, probed))
-    stored = _check(client, place, settings, vectorizer)
-    if embedder:
-        _require_same_model(place, name, stored, embedder.info, same, vectorizer)
-    ours = same and not (settings.vectors == "server" and vectorizer != schema.NO_VECTORIZER)
-    return Vectors(
-        of_passages=embedder if ours else None,
-        of_queries=embedder if vectorizer == schema.NO_VECTORIZER else None,
-        embedding=stored,
-        vectorizer=vectorizer,
-    )
+        own = vectorizer == schema.NO_VECTORIZER
+        embedding = probe.ours.info if own else probe.embedding
+        _make(client, schema.class_schema(settings, vectorizer, embedding))
+    return Vectors(probe, _check(client, place, settings, vectorizer), vectorizer)
 
 
 def _vectorizer(
@@ -99,7 +125,7 @@ def _make(client: WeaviateClient, definition: dict[str, Any]) -> None:
 
 def _check(
     client: WeaviateClient, place: str, settings: WeaviateSettings, vectorizer: str
-) -> EmbeddingInfo | None:
+) -> EmbeddingInfo:
     """The embedding model in the class's description; StoreError names what else differs."""
     config = client.collections.export_config(settings.collection)
     schema.vectorizer_of(found := config.to_dict())
@@ -107,92 +133,10 @@ def _check(
     stored = schema.embedding_of(config.description)
     if stored is None:
         wrong.append("its description names no embedding model")
-    if wrong:
+    if wrong or stored is None:
         raise StoreError(
             f"class {settings.collection} of the Weaviate at {place} is there, but is not as set: "
             f"{'; '.join(wrong)}. It is left as it is: change these settings, or name another "
             "class in weaviate.collection"
         )
     return stored
-
-
-def _require_same_model(
-    place: str,
-    name: str,
-    stored: EmbeddingInfo | None,
-    ours: EmbeddingInfo,
-    same: bool,
-    vectorizer: str,
-) -> None:
-    """Refuse vectors, and queries, of another model than the one that filled the class."""
-    by_server = stored is not None and stored.name == vectorizer
-    if (stored == ours and same) or by_server or (not same and stored != ours):
-        return
-    if not same:
-        raise ModelMismatch(
-            f"class {name} at {place} was filled by the embedding model {ours.name!r}, and the "
-            f"server's {vectorizer} now embeds otherwise: give it that model back, or name "
-            "another class in weaviate.collection"
-        )
-    told = asdict(stored) if stored else {}
-    differing = [key for key, value in asdict(ours).items() if told.get(key) != value]
-    filled = ", ".join(f"{key} {told.get(key)!r}" for key in differing)
-    present = ", ".join(f"{key} {asdict(ours)[key]!r}" for key in differing)
-    raise ModelMismatch(
-        f"class {name} at {place} was filled by an embedding model with {filled}; this run has "
-        f"{present}. Vectors of the two cannot be compared: set embedding_model (and its prefixes) "
-        "back, or name another class in weaviate.collection"
-    )
-
-
-def _probe(
-    client: WeaviateClient,
-    place: str,
-    settings: WeaviateSettings,
-    vectorizer: str,
-    embedder: Embedder,
-) -> tuple[bool, EmbeddingInfo]:
-    """Whether the server's vector of a text is ours, and what to call the one that it makes.
-
-    Asked through a class of its own, made and deleted, so that no passage of the user's is touched.
-    """
-    theirs = _server_vector(client, place, settings, vectorizer)
-    ours = embedder.encode_passages([PROBE])[0]
-    similarity = 0.0
-    if theirs.shape == ours.shape:
-        similarity = float(theirs @ ours / np.linalg.norm(theirs) / np.linalg.norm(ours))
-    if similarity >= SAME_MODEL:
-        return True, embedder.info
-    if settings.vectors == "ours":
-        raise ModelMismatch(
-            f"weaviate.vectors is 'ours', but the {vectorizer} of the Weaviate at {place} embeds "
-            f"unlike {embedder.info.name!r} (cosine {similarity:.4f}, expected {SAME_MODEL}; "
-            f"{theirs.size} and {ours.size} dimensions): give both the same model, or set "
-            "weaviate.vectors to server"
-        )
-    return False, EmbeddingInfo(vectorizer, "", theirs.size)
-
-
-def _server_vector(
-    client: WeaviateClient, place: str, settings: WeaviateSettings, vectorizer: str
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(dimensions,) The server's vector of PROBE."""
-    name = f"{settings.collection}_probe_{uuid.uuid4().hex[:8]}"
-    plain = settings.model_copy(
-        update={"collection": name, "tenant": None, "shards": None, "replication_factor": None}
-    )
-    client.collections.create_from_dict(schema.class_schema(plain, vectorizer, None))
-    try:
-        probe = client.collections.use(name)
-        identity = uuid.uuid4()
-        one: DataObject[dict[str, Any], None] = DataObject({"text": PROBE}, uuid=identity)
-        probe.data.insert_many([one])
-        found = probe.query.fetch_object_by_id(identity, include_vector=True)
-        return np.asarray(found.vector[schema.VECTOR], dtype=np.float64)
-    except WeaviateInsertManyAllFailedError as error:
-        reason = short(error.message)
-        raise blamed_on_server(reason, place) or StoreError(
-            f"the {vectorizer} of the Weaviate at {place} cannot embed: {reason}"
-        ) from error
-    finally:
-        client.collections.delete(name)
