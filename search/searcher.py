@@ -108,18 +108,19 @@ def rerank(
     scored = reranker.score_pairs([(query, passage_input(c.title, c.passage)) for c in candidates])
     weight = reranker.settings.blend_weight if blend is None else blend
     relative = min_max([c.score for c in candidates])
-    scores = [
-        sigmoid(blended_log_odds(pair.logit, r, reranker.settings, weight))
+    log_odds = [
+        blended_log_odds(pair.logit, r, reranker.settings, weight)
         for pair, r in zip(scored, relative, strict=True)
     ]
     best: dict[str, int] = {}
-    for i in sorted(range(len(candidates)), key=lambda i: -scores[i]):
+    # By log-odds, not by probability, which is 1.0 for all that are large.
+    for i in sorted(range(len(candidates)), key=lambda i: -log_odds[i]):
         best.setdefault(candidates[i].document_id, i)
     first = {hit.candidate.document_id: hit for hit in first_stage_order(candidates)}
     return [
         Hit(
             rank,
-            scores[i],
+            sigmoid(log_odds[i]),
             scored[i].logit,
             _excerpt(candidates[i], scored[i].span),
             first[document_id].retrieval_rank,

@@ -74,6 +74,13 @@ def test_a_blend_setting_wins_over_the_models_own_even_when_it_is_zero() -> None
     assert ids(searcher(model=model, blend=0).search("q")) == ["heart", "guide", "surgery"]
 
 
+def test_log_odds_too_large_for_a_probability_still_order() -> None:
+    model = ModelSettings(slope=100.0, intercept=1000.0, blend_weight=0.0)
+    ranking = searcher(model=model).search("q")
+    assert ids(ranking) == ["heart", "guide", "surgery"]
+    assert [hit.score for hit in ranking.hits] == [1.0, 1.0, 1.0]
+
+
 def test_a_failing_reranker_leaves_the_first_stages_order_and_says_so() -> None:
     def load() -> Any:
         raise CheckpointError("model.safetensors is missing")
