@@ -90,7 +90,7 @@ def kills(data: Path, folder: Path, count: int, seed: int) -> dict[str, Any]:
         target = whole["read"] * (number - 1 + chance.random()) / (count + 1)
         while child.poll() is None and stored(killed) < target:
             time.sleep(0.05)
-        time.sleep(chance.uniform(0, seconds * BATCH_DOCUMENTS / whole["read"]))
+        time.sleep(chance.uniform(0, min(2, seconds * BATCH_DOCUMENTS / whole["read"])))
         child.kill()
         deaths += child.wait() < 0
         kept.append(stored(killed))
@@ -113,9 +113,10 @@ def stored(store: Path) -> int:
     if not store.exists():
         return 0
     connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(5000)
     try:
         return int(connection.execute("SELECT count(*) FROM documents").get)
-    except apsw.SQLError:  # killed before it had made its tables
+    except (apsw.SQLError, apsw.BusyError):  # its tables are not there yet
         return 0
     finally:
         connection.close()
