@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SearchError as error:
         print(f"search.serve: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        return 0
 
 
 def run(settings: Settings, host: str, port: int) -> int:

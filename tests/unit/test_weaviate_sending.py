@@ -13,6 +13,7 @@ from weaviate.classes.data import DataObject
 from weaviate.exceptions import (
     WeaviateBatchError,
     WeaviateInsertManyAllFailedError,
+    WeaviateRetryError,
 )
 
 from search.errors import StoreUnavailable
@@ -33,12 +34,15 @@ class Server:
     def __init__(self, most: int = 1000, fault: str = "Deadline Exceeded") -> None:
         self.most, self.fault = most, fault
         self.refusals: dict[int, list[str]] = {}
+        self.away = 0  # requests until it is back
         self.stored: Counter[int] = Counter()
         self.requests: list[int] = []
         self.data = self
 
     def insert_many(self, objects: Sequence[Object]) -> Any:
         self.requests.append(len(objects))
+        if len(self.requests) <= self.away:
+            raise WeaviateRetryError("connection refused", 4)
         if len(objects) > self.most:
             raise WeaviateBatchError(self.fault)
         errors = {}
@@ -127,6 +131,20 @@ def test_a_fault_of_the_server_stops_the_import(reason: str, said: str) -> None:
     server.refusals = {i: [reason] * 9 for i in range(4)}
     with pytest.raises(StoreUnavailable, match=said):
         send(server, 4)
+
+
+def test_a_server_that_comes_back_gets_the_request_again() -> None:
+    server = Server()
+    server.away = sending.RECONNECTS
+    assert send(server, 5) == {}
+    assert server.stored == Counter(range(5))
+
+
+def test_a_server_that_stays_away_ends_it() -> None:
+    server = Server()
+    server.away = sending.RECONNECTS + 1
+    with pytest.raises(WeaviateRetryError):
+        send(server, 5)
 
 
 def test_other_errors_of_the_client_are_raised() -> None:

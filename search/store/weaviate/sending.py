@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from weaviate.classes.data import DataObject
 from weaviate.collections import Collection
-from weaviate.exceptions import WeaviateBatchError, WeaviateInsertManyAllFailedError
+from weaviate.collections.classes.batch import BatchObjectReturn
+from weaviate.exceptions import (
+    WeaviateBatchError,
+    WeaviateInsertManyAllFailedError,
+    WeaviateRetryError,
+)
 
 from search.store.weaviate.faults import blamed_on_server, is_deadline, is_too_large, short
 
@@ -19,6 +25,7 @@ Object = DataObject[dict[str, Any], None]
 SMALLEST_REQUEST = 1024
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
+RECONNECTS = 3  # the client itself tries each insert for 15 seconds
 _BYTES_PER_NUMBER = 4
 _OVERHEAD = 300
 _ALL_ERRORS = "set of all errors: "
@@ -66,7 +73,7 @@ class Sender:
     def _request(self, objects: Sequence[Object]) -> dict[UUID, str]:
         """One request; where the server is too slow or too small for it, its two halves."""
         try:
-            done = self._collection.data.insert_many(objects)
+            done = self._insert(objects)
         except WeaviateInsertManyAllFailedError as error:
             return _reasons(objects, error.message)
         except WeaviateBatchError as error:
@@ -79,6 +86,13 @@ class Sender:
             middle = len(objects) // 2
             return self._request(objects[:middle]) | self._request(objects[middle:])
         return {_id(objects[i]): short(error.message) for i, error in done.errors.items()}
+
+    def _insert(self, objects: Sequence[Object]) -> BatchObjectReturn:
+        """Wait for a server that restarts as long as the client does when it reads: a minute."""
+        for _ in range(RECONNECTS):
+            with suppress(WeaviateRetryError):
+                return self._collection.data.insert_many(objects)
+        return self._collection.data.insert_many(objects)
 
 
 def cut(objects: Sequence[Object], request_bytes: int) -> Iterator[list[Object]]:
