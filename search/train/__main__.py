@@ -61,6 +61,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         "`python -m search.train.convert` makes such a folder from int8 ONNX")  # fmt: skip
     add("--distil-lists", type=int, default=1440, metavar="N",
         help="lists that first imitate the teacher's hidden states (default 1440)")  # fmt: skip
+    add("--settle-lists", type=int, default=1200, metavar="N",
+        help="lists kept for the last stage, beside keyword traps (default 1200)")  # fmt: skip
     add("--split", default="train", help="the judgments to train on (default train)")
     add("--list-size", type=int, default=8, metavar="N", help="passages in a list (default 8)")
     add("--precision", default="auto", choices=("auto", "bf16", "fp32"),
@@ -88,7 +90,15 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     embedder = load_embedder(settings)
     start = args.start or embedder.folder
     lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report)
-    plan = Plan(start, args.keep_layers, args.teacher, args.distil_lists, args.precision, work)
+    plan = Plan(
+        start,
+        args.keep_layers,
+        args.teacher,
+        args.distil_lists,
+        args.settle_lists,
+        args.precision,
+        work,
+    )
     model = fit(plan, lists, _report)
     save(model, start, args.out)
     command = shlex.join(["python", "-m", "search.train", *argv])

@@ -74,5 +74,6 @@ def _notice(folder: Path) -> str:
     if not path.is_file():
         return "(This folder has no NOTICE: add the data's source and licence here.)"
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = lines[:1] + [x for x in lines[1:] if x.startswith(("Dataset:", "Licence", "- **"))]
-    return "\n".join(f"{line.lstrip('- ')}  " for line in kept)
+    telling = ("Dataset:", "Licence", "licensed under", "released under")
+    kept = lines[:1] + [x for x in lines[1:] if any(word in x for word in telling)]
+    return "\n".join(f"{line}  " for line in kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from search.nn.tokens import Tokenizer
 from search.train.batch import PairEncoder
 from search.train.lists import TrainingList
 from search.train.loop import Loop, Report, Stage, Teacher
+from search.train.traps import trap_lists
 from search.train.weights import Trainee, load_ranker
 
 DISTIL = Stage(
@@ -27,9 +29,18 @@ DISTIL = Stage(
     match_hidden=1.0,
     final_rate=0.25,
 )
-RANK = Stage("rank", 1.5e-4, label_share=0.4, pointwise=0.3, match_hidden=0.3)
+RANK = Stage("rank", 1.5e-4, label_share=0.4, pointwise=0.3, match_hidden=0.3, final_rate=0.4)
+SETTLE = Stage("settle", 1e-4, label_share=0.6, pointwise=0.5, taught=False)
+STAGES = (DISTIL, RANK, SETTLE)
+
 AVERAGE = 0.985
 """Decay of the running average of weights, per step."""
+
+TRAPS = 1.6
+"""Trap lists per ordinary list of the last stage; they are short and cost a fifth."""
+
+TRAPPED_KINDS = ("labelled", "reworded")
+"""Questions, as people ask them: a title or a sentence of the text itself can be no trap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ class Plan:
     keep_layers: tuple[int, ...]
     teacher: Path | None
     distil_lists: int
+    settle_lists: int
     precision: str
     work: Path
 
@@ -54,17 +66,28 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
     encoder = PairEncoder(Tokenizer(plan.start), model.config.pad_token_id or 0)
     checkpoint = plan.work / "checkpoint.pt"
     loop = Loop(trainee, encoder, teacher, checkpoint, report)
-    cut = plan.distil_lists if teacher else 0
-    parts = [(DISTIL, lists[:cut]), (RANK, lists[cut:])]
     reached, step = _resume(checkpoint, trainee, report)
-    for place_, (stage, part) in enumerate(parts):
-        if len(part) >= stage.lists_per_step and place_ >= reached:
-            loop.run(stage, part, step if place_ == reached else 0)
+    for number, (stage, part) in enumerate(zip(STAGES, parts(plan, lists), strict=True)):
+        if len(part) >= stage.lists_per_step and number >= reached:
+            loop.run(stage, part, step if number == reached else 0)
     return trainee.averaged()
 
 
+def parts(plan: Plan, lists: list[TrainingList]) -> tuple[list[TrainingList], ...]:
+    """The lists of each stage: none to distil without a teacher, traps among the last ones."""
+    draw = random.Random(0)
+    distil = plan.distil_lists if plan.teacher else 0
+    settle = max(distil, len(lists) - plan.settle_lists)
+    questions = [one for one in lists if one.kind in TRAPPED_KINDS]
+    draw.shuffle(questions)
+    last = lists[settle:]
+    last += list(trap_lists(questions, draw))[: int(TRAPS * len(last))]
+    draw.shuffle(last)
+    return lists[:distil], lists[distil:settle], last
+
+
 def _resume(checkpoint: Path, trainee: Trainee, report: Report) -> tuple[int, int]:
-    """The stage (0 or 1) and step reached by an earlier run; (0, 0) without one."""
+    """The stage (its place) and step reached by an earlier run; (0, 0) without one."""
     if not checkpoint.is_file():
         return 0, 0
     try:
@@ -75,7 +98,7 @@ def _resume(checkpoint: Path, trainee: Trainee, report: Report) -> tuple[int, in
             f"{checkpoint}: does not fit this run ({error}); delete it to start over"
         ) from None
     report(f"going on from {checkpoint}: {state['stage']} step {state['step']}")
-    return [DISTIL.name, RANK.name].index(state["stage"]), state["step"]
+    return [stage.name for stage in STAGES].index(state["stage"]), state["step"]
 
 
 def _teacher(folder: Path, config: Any, dtype: torch.dtype) -> Teacher:

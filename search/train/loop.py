@@ -34,6 +34,8 @@ class Stage:
     """Weight of the teacher's own logits, squared error."""
     match_hidden: float = 0.0
     """Weight of the teacher's hidden states; needs a teacher of the same width."""
+    taught: bool = True
+    """Whether the teacher cross-encoder, if there is one, takes part."""
     lists_per_step: int = 8
     lengths: tuple[int, ...] = (144, 176, 208, 304)
     """Maximum tokens of a step's pairs, drawn by `length_weights`: long inputs must not be news."""
@@ -103,7 +105,7 @@ class Loop:
                 ours[place], theirs[place] = logits[row], taught[row]
         size = (len(lists), -1)
         logits = torch.stack(ours).view(size)  # (lists, passages)
-        teacher = torch.stack(theirs).view(size) if self._teacher else None
+        teacher = torch.stack(theirs).view(size) if self._asked(stage) else None
         total = objective(stage, logits, teacher, torch.tensor([one.scores for one in lists]))
         total = total + stage.match_hidden * distance
         total.backward()  # type: ignore[no-untyped-call]
@@ -111,20 +113,24 @@ class Loop:
 
     def _forward(self, stage: Stage, batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Our logits (pairs,), the teacher's (pairs,) and the distance of hidden states."""
-        inputs, hidden = batch.inputs(), stage.match_hidden > 0 and self._teacher is not None
+        teacher, inputs = self._asked(stage), batch.inputs()
+        hidden = stage.match_hidden > 0 and teacher is not None
         out = self._trainee.compute(**inputs, output_hidden_states=hidden)
         logits = out.logits[:, 0].float()
-        if self._teacher is None:
+        if teacher is None:
             return logits, torch.zeros_like(logits), torch.zeros(())
         with torch.no_grad():
-            told = self._teacher.model(**inputs, output_hidden_states=hidden)
+            told = teacher.model(**inputs, output_hidden_states=hidden)
         apart = torch.zeros(())
         if hidden:  # hidden_states[0] is the embedding layer's output
-            wanted = [told.hidden_states[layer + 1] for layer in self._teacher.layers]
+            wanted = [told.hidden_states[layer + 1] for layer in teacher.layers]
             apart = losses.hidden_distance(
                 out.hidden_states[1:], wanted, batch.attention_mask.bool()
             )
         return logits, told.logits[:, 0].float(), apart
+
+    def _asked(self, stage: Stage) -> Teacher | None:
+        return self._teacher if stage.taught else None
 
     def _save(self, stage: str, step: int) -> None:
         part = self._checkpoint.with_suffix(".part")

@@ -1,0 +1,174 @@
+"""The loop on a two-layer BERT with eleven words: does it learn, resume, imitate?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_folders import write_json, write_tokenizer
+from transformers import AutoModelForSequenceClassification, BertConfig
+from transformers import BertForSequenceClassification as Ranker
+
+from search.errors import CheckpointError, InputError
+from search.train import loss as losses
+from search.train.fit import RANK, Plan, fit, parts, save
+from search.train.lists import TrainingList
+from search.train.loop import rate_at
+from search.train.weights import Trainee, load_ranker
+
+ANSWERS = ("heart attack", "an emergency")
+LISTS = [
+    TrainingList("heart", "labelled", (answer, "x a x", "is a x", "x x x"), (1.0, 0.0, -0.5, -0.5))
+    for answer in ANSWERS * 40
+]
+
+
+def write_start(folder: Path, layers: int = 2) -> Path:
+    write_tokenizer(folder)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"})
+    torch.manual_seed(5)
+    config = BertConfig(
+        vocab_size=11,
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=1,
+    )
+    Ranker(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    (tmp_path / "work").mkdir()
+    start = write_start(tmp_path / "start")
+    return Plan(start, (), None, 0, 0, "fp32", tmp_path / "work")
+
+
+def logits(model: Any, folder: Path, passages: tuple[str, ...]) -> torch.Tensor:
+    from search.nn.tokens import Tokenizer
+    from search.train.batch import PairEncoder
+
+    encoder = PairEncoder(Tokenizer(folder), 0)
+    one = TrainingList("heart", "labelled", passages, (0.0,) * len(passages))
+    pairs = encoder.pairs([one], 32)
+    [batch] = encoder.micro_batches(pairs, 4096)
+    with torch.no_grad():
+        found = model.eval()(**batch.inputs()).logits[:, 0].float()
+    return found[torch.tensor(batch.places).argsort()]
+
+
+def hidden(model: Any, folder: Path) -> Any:
+    """The states after the embedding layer and after each other layer."""
+    ids = torch.tensor([[2, 5, 3, 5, 6, 3]])
+    with torch.no_grad():
+        return model.eval()(input_ids=ids, output_hidden_states=True).hidden_states
+
+
+def hidden_distance(ours: Any, theirs: Any) -> float:
+    every = torch.ones(1, 6, dtype=torch.bool)
+    return float(losses.hidden_distance(ours, theirs, every))
+
+
+def test_it_learns_to_put_the_answer_first(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.train.fit.STAGES", (RANK, replace(RANK, learning_rate=5e-3), RANK))
+    said: list[str] = []
+    model = fit(plan, LISTS, said.append)
+    found = logits(model, plan.start, LISTS[0].passages)
+    assert int(found.argmax()) == 0
+    assert float(found[0] - found[1:].max()) > 1.0
+    assert "min left" in said[-1]
+
+
+def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(plan: Plan, tmp_path: Path) -> None:
+    lists = LISTS * 6  # 60 steps; state is kept at step 50
+    whole = fit(plan, lists, lambda line: None)
+    stopped = replace(plan, work=tmp_path / "stopped")
+    stopped.work.mkdir()
+    said: list[str] = []
+
+    def stop_at_the_last_step(line: str) -> None:
+        if line.startswith("rank 60/60"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, lists, stop_at_the_last_step)
+    resumed = fit(stopped, lists, said.append)
+    assert said[0].endswith("rank step 50")
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_teacher_of_twice_the_depth_is_imitated(plan: Plan, tmp_path: Path) -> None:
+    big = write_start(tmp_path / "big", layers=4)
+    lists = LISTS * 4
+    taught = replace(plan, start=big, keep_layers=(1, 3), teacher=big, distil_lists=len(lists))
+    told = hidden(load_ranker(big), big)[2::2]
+    before = hidden_distance(hidden(load_ranker(big, (1, 3)), big)[1:], told)
+    after = hidden_distance(hidden(fit(taught, lists, lambda line: None), big)[1:], told)
+    assert after < 0.8 * before
+
+
+def test_a_teacher_of_another_depth_is_refused(plan: Plan, tmp_path: Path) -> None:
+    odd = write_start(tmp_path / "odd", layers=3)
+    with pytest.raises(InputError, match="3 layers of width 32; expected the student's width 32"):
+        fit(replace(plan, teacher=odd), LISTS, lambda line: None)
+
+
+def test_keeping_a_layer_that_is_not_there_is_refused(plan: Plan) -> None:
+    with pytest.raises(CheckpointError, match="the start has layers 0 to 1"):
+        load_ranker(plan.start, (1, 2))
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be loaded as a start"):
+        load_ranker(tmp_path)
+
+
+def test_another_models_checkpoint_is_refused(plan: Plan, tmp_path: Path) -> None:
+    fit(plan, LISTS[:16], lambda line: None)
+    other = replace(plan, start=write_start(tmp_path / "deep", layers=3))
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        fit(other, LISTS[:16], lambda line: None)
+
+
+def test_what_is_saved_loads_as_an_ordinary_folder(plan: Plan, tmp_path: Path) -> None:
+    model = load_ranker(plan.start)
+    expected = logits(model, plan.start, ANSWERS)
+    save(model, plan.start, tmp_path / "out")
+    again = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "out", dtype=torch.float32
+    )
+    assert again.config.num_labels == 1
+    assert torch.allclose(logits(again, tmp_path / "out", ANSWERS), expected, atol=1e-3)
+
+
+def test_half_precision_steps_move_the_master_weights() -> None:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=11, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, num_labels=1,
+    )  # fmt: skip
+    trainee = Trainee(Ranker(config), torch.bfloat16, average=0.9)
+    before = trainee.master.classifier.weight.detach().clone()
+    for _ in range(3):
+        trainee.compute(input_ids=torch.tensor([[2, 5, 3]])).logits.sum().backward()
+        trainee.step(1e-5)
+    moved = (trainee.master.classifier.weight.detach() - before).abs().max()
+    assert 1e-5 < float(moved) < 1e-4  # bf16 alone would have rounded this to nothing
+
+
+def test_the_rate_warms_up_and_ends_at_its_share() -> None:
+    rates = [rate_at(RANK, step, 100) for step in range(100)]
+    assert rates[0] < rates[4] > rates[50] > rates[99]
+    assert max(rates) == pytest.approx(RANK.learning_rate, rel=0.02)
+    assert rates[99] == pytest.approx(RANK.learning_rate * RANK.final_rate, rel=0.02)
+
+
+def test_stages_share_out_the_lists(plan: Plan) -> None:
+    counts = [len(part) for part in parts(replace(plan, settle_lists=20), LISTS)]
+    assert counts == [0, 60, 20]  # one-word questions: no traps can be made of them
