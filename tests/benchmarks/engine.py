@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import processor
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder as Reference
 
@@ -36,16 +36,6 @@ def passages(count: int) -> list[str]:
     lengths = islice(cycle([60, 120, 200, 80, 400, 30, 150, 100, 10, 250]), count)
     starts = (i * 97 % (len(words) - 400) for i in range(count))
     return [" ".join(words[start : start + n]) for start, n in zip(starts, lengths, strict=True)]
-
-
-def processor() -> str:
-    """The processor's name, where the system gives one."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    capability = torch.backends.cpu.get_cpu_capability()
-    name = names[0] if names else platform.processor()
-    return f"{name} ({capability}), {torch.get_num_threads()} threads"
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from machine import processor
+
 import config
 from search.__main__ import queries_in_file
 from search.rerank import CrossEncoder
@@ -49,12 +51,6 @@ def row(name: str, milliseconds: list[float]) -> None:
     ordered = sorted(milliseconds)
     late = ordered[int(0.95 * (len(ordered) - 1))]
     print(f"{name:<30} median {statistics.median(ordered):8.1f} ms   95% {late:8.1f} ms")
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ python tests/benchmarks/store.py [PASSAGES] >tests/benchmarks/store.md
 
 from __future__ import annotations
 
-import platform
 import sys
 import tempfile
 import time
@@ -17,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from machine import processor
 
 from search.store.connection import connect, load_vector_functions, transaction
 from search.store.sqlite import SqliteStore
@@ -106,13 +107,6 @@ def fill(store: SqliteStore, random: np.random.Generator, passages: int) -> floa
         store.put(entries)
         seconds += time.perf_counter() - start
     return seconds
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
 def main(passages: int) -> None:
