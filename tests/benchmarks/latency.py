@@ -1,6 +1,6 @@
 """Search latency: each stage warm, and a process from its start to the answer.
 
-    python tests/benchmarks/search.py --store .search/store.db --queries data/medical/queries.jsonl
+    python tests/benchmarks/latency.py --store .search/store.db --queries data/medical/queries.jsonl
 
 Prints medians and 95th percentiles in milliseconds; the processor is named, since it decides.
 """
