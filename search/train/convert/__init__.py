@@ -113,19 +113,3 @@ def _save(weights: dict[str, Any], path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({n: np.ascontiguousarray(w) for n, w in weights.items()}, path, {"format": "pt"})
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line: the two folders."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="python -m search.train.convert", description=__doc__)
-    parser.add_argument("source", type=Path, help="folder with model.onnx and tokenizer.json")
-    parser.add_argument("target", type=Path, help="Hugging Face folder to write")
-    arguments = parser.parse_args(argv)
-    convert(arguments.source, arguments.target)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
