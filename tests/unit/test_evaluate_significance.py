@@ -59,3 +59,7 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 
 def test_wins_ties_and_losses() -> None:
     assert win_tie_loss(np.array([0.1, 0.0, 1e-12, -0.2, 0.3])) == (2, 2, 1)
+
+
+def test_a_single_query_proves_nothing() -> None:
+    assert randomization_test(np.array([0.3])) == 1.0
