@@ -1,6 +1,6 @@
 """Ingest into a Weaviate in one run: who makes the vectors, and how many requests at once.
 
-    python tests/benchmarks/weaviate.py CORPUS
+    python tests/benchmarks/weaviate_ingest.py CORPUS
 
 CORPUS is anything that `python -m ingest` reads. WEAVIATE_URL (and SEARCH_WEAVIATE__GRPC_PORT) name
 a server whose text2vec-transformers is `python -m search.serve`; classes of this benchmark's own
