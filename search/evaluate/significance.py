@@ -46,7 +46,7 @@ def estimate(values: Values, seed: int = 0) -> Estimate:
 def randomization_test(differences: Values, seed: int = 0) -> float:
     """Two-sided p of the mean of paired differences under random signs (Smucker et al., CIKM 2007).
 
-    Exact when there are few queries, else from 10,000 random sign patterns. One query proves nothing.
+    Exact for few queries, else from 10,000 random sign patterns. One query proves nothing.
     """
     if len(differences) < 2 or not np.any(np.abs(differences) > EQUAL):
         return 1.0
