@@ -195,6 +195,7 @@ def test_one_of_three_nodes_killed_under_searches_and_an_import(
     # The node that was away catches up by itself.
     deadline = time.monotonic() + 90
     with closing(open_store(settings(last.server, **more))) as store:
-        while store.describe().documents < DOCUMENTS and time.monotonic() < deadline:
+        while (there := store.describe().documents) < DOCUMENTS and time.monotonic() < deadline:
             time.sleep(1)
+        assert there == DOCUMENTS
     expect_all(last.server, **more)
