@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from search.errors import CheckpointError, InputError
 from search.nn.device import place
@@ -39,6 +40,10 @@ AVERAGE = 0.985
 TRAPS = 1.6
 """Trap lists per ordinary list of the last stage; they are short and cost a fifth."""
 
+SETTLED = 0.5
+"""Share of the last stage in the finished weights. Traps alone make a model wary of plain answers
+in the query's own words; half of each keeps both lessons (tests/benchmarks/training.md)."""
+
 TRAPPED_KINDS = ("labelled", "reworded")
 """Questions, as people ask them: a title or a sentence of the text itself can be no trap."""
 
@@ -67,10 +72,23 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
     checkpoint = plan.work / "checkpoint.pt"
     loop = Loop(trainee, encoder, teacher, checkpoint, report)
     reached, step = _resume(checkpoint, trainee, report)
+    unsettled = plan.work / "unsettled.safetensors"
     for number, (stage, part) in enumerate(zip(STAGES, parts(plan, lists), strict=True)):
         if len(part) >= stage.lists_per_step and number >= reached:
-            loop.run(stage, part, step if number == reached else 0)
-    return trainee.averaged()
+            first = step if number == reached else 0
+            if stage is SETTLE and first == 0:
+                save_file(trainee.averaged().state_dict(), unsettled)
+            loop.run(stage, part, first)
+    return soup(trainee.averaged(), unsettled) if unsettled.is_file() else trainee.averaged()
+
+
+@torch.no_grad()
+def soup(settled: Any, unsettled: Path) -> Any:
+    """The mean of the weights before and after the last stage (Wortsman et al., ICML 2022)."""
+    before = load_file(unsettled)
+    for name, weight in settled.state_dict().items():
+        weight.lerp_(before[name], 1 - SETTLED)
+    return settled
 
 
 def parts(plan: Plan, lists: list[TrainingList]) -> tuple[list[TrainingList], ...]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_folders import write_json, write_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig
 from transformers import BertForSequenceClassification as Ranker
 
 from search.errors import CheckpointError, InputError
 from search.train import loss as losses
-from search.train.fit import RANK, Plan, fit, parts, save
+from search.train.fit import RANK, Plan, fit, parts, save, soup
 from search.train.lists import TrainingList
 from search.train.loop import rate_at
 from search.train.weights import Trainee, load_ranker
@@ -83,6 +84,16 @@ def test_it_learns_to_put_the_answer_first(plan: Plan, monkeypatch: pytest.Monke
     assert int(found.argmax()) == 0
     assert float(found[0] - found[1:].max()) > 1.0
     assert "min left" in said[-1]
+
+
+def test_the_finished_weights_lie_half_way_to_the_last_stage(plan: Plan, tmp_path: Path) -> None:
+    before, after = load_ranker(plan.start), load_ranker(write_start(tmp_path / "after"))
+    with torch.no_grad():
+        after.classifier.bias += 1.0
+    expected = (before.classifier.bias + after.classifier.bias) / 2
+    save_file(before.state_dict(), tmp_path / "before.safetensors")
+    found = soup(after, tmp_path / "before.safetensors")
+    assert torch.allclose(found.classifier.bias, expected)
 
 
 def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(plan: Plan, tmp_path: Path) -> None:
