@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_folders import write_json, write_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig
 from transformers import BertForSequenceClassification as Ranker
 
 from search.errors import CheckpointError, InputError
 from search.train import loss as losses
-from search.train.fit import RANK, Plan, fit, parts, save, soup
+from search.train.fit import DISTIL, RANK, SETTLE, Plan, fit, parts, save, soup
 from search.train.lists import TrainingList
 from search.train.loop import rate_at
 from search.train.weights import Trainee, load_ranker
@@ -77,7 +77,8 @@ def hidden_distance(ours: Any, theirs: Any) -> float:
 
 
 def test_it_learns_to_put_the_answer_first(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.train.fit.STAGES", (RANK, replace(RANK, learning_rate=5e-3), RANK))
+    quick = replace(RANK, learning_rate=5e-3)
+    monkeypatch.setattr("search.train.fit.STAGES", (DISTIL, quick, SETTLE))
     said: list[str] = []
     model = fit(plan, LISTS, said.append)
     found = logits(model, plan.start, LISTS[0].passages)
@@ -184,3 +185,14 @@ def test_the_rate_warms_up_and_ends_at_its_share() -> None:
 def test_stages_share_out_the_lists(plan: Plan) -> None:
     counts = [len(part) for part in parts(replace(plan, settle_lists=20), LISTS)]
     assert counts == [0, 60, 20]  # one-word questions: no traps can be made of them
+
+
+def test_the_result_lies_halfway_between_before_and_after_the_traps(plan: Plan) -> None:
+    model = fit(replace(plan, settle_lists=40), LISTS, lambda line: None)
+    before = load_file(plan.work / "unsettled.safetensors")
+    trainee = Trainee(load_ranker(plan.start), torch.float32, average=0.9)
+    trainee.restore(torch.load(plan.work / "checkpoint.pt", weights_only=True))
+    after = trainee.averaged().state_dict()
+    for name, weight in model.state_dict().items():
+        assert torch.allclose(weight, (before[name] + after[name]) / 2, atol=1e-7)
+    assert not torch.equal(before["classifier.weight"], after["classifier.weight"])
