@@ -7,6 +7,7 @@ in one process drop each other's POSIX locks.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ def connect(
             connection.set_busy_timeout(timeout_ms)
             if not read_only:
                 connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-                connection.execute("PRAGMA journal_mode = WAL")
+                _to_wal(connection, timeout_ms)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -92,6 +93,19 @@ def load_vector_functions(connection: apsw.Connection) -> None:
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
+
+
+def _to_wal(connection: apsw.Connection, timeout_ms: int) -> None:
+    """SQLite waits for every lock but this one: several processes may make one store at once."""
+    deadline = time.monotonic() + timeout_ms / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _open(path: Path, create: bool, read_only: bool) -> apsw.Connection:

@@ -14,6 +14,7 @@ import pytest
 
 from ingest.__main__ import main as ingest
 from search.__main__ import main as search
+from search.evaluate.__main__ import main as evaluate
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data" / "medical.json"
@@ -144,3 +145,11 @@ def test_as_a_process_with_output_cut_off(store: Path) -> None:
     )
     assert done.stdout.strip() == "{"
     assert done.stderr == ""
+
+
+def test_the_bundled_model_passes_the_golden_gate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert evaluate(["--golden"]) == 0
+    assert "32 of 32" in capsys.readouterr().out

@@ -36,7 +36,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def reference(folder: Path, pairs: list[tuple[str, str]]) -> np.ndarray:
-    model = Reference(str(folder), device="cpu")
+    # The bundled weights are stored in fp16, which would be the reference's precision, too.
+    model = Reference(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
     return np.asarray(
         model.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     )

@@ -127,7 +127,13 @@ def test_help_is_instant_and_names_every_flag() -> None:
 def test_ctrl_c_is_a_line_and_130(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ingest", "-", "--store", str(tmp_path / "store.db")]
     child = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A test run in the background of a shell is deaf to Ctrl-C, and so would its children be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "store.db").exists() and child.poll() is None:
         time.sleep(0.05)
