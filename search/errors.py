@@ -68,5 +68,5 @@ class MissingExtra(SearchError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: "
-            f"pip install 'two-stage-search[{extra}]'"
+            f"pip install -e '.[{extra}]' in this project's folder"
         )

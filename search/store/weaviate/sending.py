@@ -33,7 +33,7 @@ _ALL_ERRORS = "set of all errors: "
 
 class Sender:
     """Sends by `insert_many`, which says what failed. The client's streams can lose objects
-    without a word (FIELD-NOTES of this project), so they are not used.
+    without a word when the connection breaks (seen with 4.23), so they are not used.
     """
 
     def __init__(
