@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -74,6 +76,15 @@ def test_no_server_there(opened: Open, weaviate_server: Server) -> None:
     grpc = Server(f"http://{weaviate_server.rest[0]}:{weaviate_server.grpc_port}", 9, "none")
     with pytest.raises(StoreUnavailable, match="no usable Weaviate"):
         opened(grpc, "Any")
+
+
+def test_a_server_that_takes_the_call_and_never_answers(opened: Open) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        mute = Server(f"http://127.0.0.1:{silent.getsockname()[1]}", 9, "none")
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"no answer in 1 s, as weaviate.timeout_conn"):
+            opened(mute, "Any", timeout_connect=1)
+        assert time.monotonic() - started < 5
 
 
 def test_grpc_is_probed_apart_from_rest(opened: Open, weaviate_server: Server) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from store_support import HashedWords, random_entries
 from weaviate_server import Binary, Server, cluster
 
 import config
+from search.errors import StoreUnavailable
 from search.store.open import open_store
 from search.store.weaviate.store import WeaviateStore
 
@@ -169,6 +171,20 @@ def test_a_server_that_stays_dead_ends_the_import_and_a_rerun_finishes_it(
     assert stored + unchanged == DOCUMENTS
     assert unchanged >= 128  # what the first run had confirmed was not sent again
     expect_all(binary.server)
+
+
+def test_a_search_at_a_dead_server_ends_within_the_time_for_queries(binary: Binary) -> None:
+    flags = settings(binary.server, timeout_query=3)
+    with closing(WeaviateStore(flags, HashedWords, create=True)) as store:
+        assert store.put(random_entries(5)) == []
+    with closing(WeaviateStore(flags, HashedWords)) as store:
+        assert len(store.retrieve("heart", 3)) == 3
+        binary.kill()
+        for _ in range(2):  # the first finds a broken connection, the second none
+            started = time.monotonic()
+            with pytest.raises(StoreUnavailable, match=r"did not answer in time.*whether it runs"):
+                store.retrieve("heart", 3)
+            assert time.monotonic() - started < 12  # by itself, the client tries for 63 s
 
 
 def test_one_of_three_nodes_killed_under_searches_and_an_import(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
-import grpc  # type: ignore[import-untyped]  # its stubs are a package of their own
 import weaviate
 from weaviate.classes.init import AdditionalConfig, Timeout
+from weaviate.config import GrpcConfig, Proxies
 from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateBaseError
 
 from config import WeaviateSettings
 from search.errors import StoreUnavailable
 from search.store.weaviate.address import EMBEDDED, Address, address_of
 from search.store.weaviate.faults import short, translated
+from search.store.weaviate.reaching import (
+    credentials,
+    heeds_environment,
+    no_rest,
+    probe_grpc,
+    probe_rest,
+)
 
 EMBEDDED_ENVIRONMENT = {
     "DISABLE_TELEMETRY": "true",
@@ -21,16 +29,39 @@ EMBEDDED_ENVIRONMENT = {
     "GO_PROFILING_DISABLE": "true",  # it would want port 6060 of every embedded server
 }
 
+# Makes a read wait for a server that is gone no longer than weaviate.timeout_query; by itself the
+# client tries for 63 seconds, whatever that says.
+READS = ("Search", "Aggregate", "TenantsGet")
+READS_WAIT = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": "weaviate.v1.Weaviate", "method": name} for name in READS],
+                "waitForReady": True,
+            }
+        ]
+    }
+)
+
 # Failed objects come back as values, and we report them; the client would print them as well.
 logging.getLogger("weaviate-client").setLevel(logging.CRITICAL)
 
 
-def connect(url: str, settings: WeaviateSettings) -> tuple[weaviate.WeaviateClient, Address]:
-    """A connected client. Raises ConfigError for the URL, StoreUnavailable for everything else."""
+def connect(
+    url: str, settings: WeaviateSettings, *, patient: bool = False
+) -> tuple[weaviate.WeaviateClient, Address]:
+    """A connected client; a `patient` one waits a minute in reads for a server that restarts.
+
+    Raises ConfigError for the URL, StoreUnavailable for everything else.
+    """
     address = address_of(url, settings)
-    client = _embedded(address, settings) if url == EMBEDDED else _remote(address, settings)
+    client = (
+        _embedded(address, settings, patient)
+        if url == EMBEDDED
+        else _remote(address, settings, patient)
+    )
     try:
-        _probe_grpc(address, settings.timeout_connect)
+        probe_grpc(address, settings.timeout_connect)
         if not client.is_ready():
             raise StoreUnavailable(
                 f"Weaviate at {address.rest} is up but not ready: it is starting, or waits for "
@@ -42,7 +73,8 @@ def connect(url: str, settings: WeaviateSettings) -> tuple[weaviate.WeaviateClie
     return client, address
 
 
-def _remote(address: Address, settings: WeaviateSettings) -> weaviate.WeaviateClient:
+def _remote(address: Address, settings: WeaviateSettings, patient: bool) -> weaviate.WeaviateClient:
+    probe_rest(address, settings.timeout_connect)
     try:
         return weaviate.connect_to_custom(
             http_host=address.host,
@@ -53,26 +85,21 @@ def _remote(address: Address, settings: WeaviateSettings) -> weaviate.WeaviateCl
             grpc_secure=address.grpc_tls,
             headers=settings.headers,
             auth_credentials=settings.api_key,
-            additional_config=_timeouts(settings),
-            # Its checks ask PyPI for a newer client at every start; _probe_grpc does the other one.
+            additional_config=_config(settings, address, patient),
+            # Its checks ask PyPI for a newer client at every start; probe_grpc does the other one.
             skip_init_checks=True,
         )
     except UnexpectedStatusCodeError as error:
         if error.status_code in (401, 403):
             raise translated(error, address.rest) from error
-        raise _no_rest(address, error) from error
+        raise no_rest(address, str(error)) from error
     except (WeaviateBaseError, KeyError) as error:  # KeyError: JSON, but no Weaviate's
-        raise _no_rest(address, error) from error
+        raise no_rest(address, str(error)) from error
 
 
-def _no_rest(address: Address, error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"no usable Weaviate at {address.rest} ({short(str(error))}); start one "
-        "(docker compose up -d), or set weaviate_url (WEAVIATE_URL) to where it runs"
-    )
-
-
-def _embedded(address: Address, settings: WeaviateSettings) -> weaviate.WeaviateClient:
+def _embedded(
+    address: Address, settings: WeaviateSettings, patient: bool
+) -> weaviate.WeaviateClient:
     folder = settings.embedded_binaries
     settings.embedded_data.mkdir(parents=True, exist_ok=True)
     try:
@@ -85,7 +112,7 @@ def _embedded(address: Address, settings: WeaviateSettings) -> weaviate.Weaviate
             binary_path=None if folder is None else str(folder),
             persistence_data_path=str(Path(settings.embedded_data).resolve()),
             environment_variables=EMBEDDED_ENVIRONMENT,
-            additional_config=_timeouts(settings),
+            additional_config=_config(settings, address, patient),
         )
     except (WeaviateBaseError, OSError) as error:
         raise StoreUnavailable(
@@ -95,30 +122,19 @@ def _embedded(address: Address, settings: WeaviateSettings) -> weaviate.Weaviate
         ) from error
 
 
-def _timeouts(settings: WeaviateSettings) -> AdditionalConfig:
+def _config(settings: WeaviateSettings, address: Address, patient: bool) -> AdditionalConfig:
     return AdditionalConfig(
         timeout=Timeout(
             init=settings.timeout_connect,
             query=settings.timeout_query,
             insert=settings.timeout_insert,
-        )
+        ),
+        # No proxies of the client's finding: its way knows no NO_PROXY, while httpx and gRPC,
+        # which look into the environment by themselves, do.
+        proxies=Proxies(),
+        trust_env=heeds_environment(address),
+        grpc_config=GrpcConfig(
+            channel_options=None if patient else [("grpc.service_config", READS_WAIT)],
+            credentials=credentials() if address.grpc_tls else None,
+        ),
     )
-
-
-def _probe_grpc(address: Address, seconds: float) -> None:
-    """Whether something speaks gRPC there: a REST port or a closed one fails here, with a cause."""
-    channel = (
-        grpc.secure_channel(address.grpc, grpc.ssl_channel_credentials())
-        if address.grpc_tls
-        else grpc.insecure_channel(address.grpc)
-    )
-    try:
-        grpc.channel_ready_future(channel).result(timeout=seconds)
-    except grpc.FutureTimeoutError:
-        raise StoreUnavailable(
-            f"Weaviate's REST answers at {address.rest}, but its gRPC does not at {address.grpc} "
-            f"(waited {seconds:g} s); publish that port (docker: -p 50051:50051, and open it in "
-            "the firewall), or set weaviate.grpc_port, weaviate.grpc_host or weaviate.grpc_tls"
-        ) from None
-    finally:
-        channel.close()

@@ -45,8 +45,8 @@ def translated(error: WeaviateBaseError, place: str) -> StoreError:
         )
     if isinstance(error, WeaviateTimeoutError) or is_deadline(said):
         return StoreUnavailable(
-            f"Weaviate at {place} did not answer in time ({said}); look at its load, "
-            "or raise weaviate.timeout_query or weaviate.timeout_insert"
+            f"Weaviate at {place} did not answer in time ({said}); see whether it "
+            "runs, and its load, or raise weaviate.timeout_query or weaviate.timeout_insert"
         )
     if isinstance(error, (WeaviateConnectionError, WeaviateRetryError)) or "UNAVAILABLE" in said:
         return StoreUnavailable(

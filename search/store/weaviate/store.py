@@ -44,7 +44,7 @@ class WeaviateStore:
         options = settings.weaviate
         assert settings.weaviate_url is not None
         self._alpha = settings.alpha
-        self._client, self._address = connect(settings.weaviate_url, options)
+        self._client, self._address = connect(settings.weaviate_url, options, patient=create)
         self._place = self._address.rest
         try:
             with self._explained():

@@ -1,0 +1,121 @@
+"""Whether REST and gRPC answer, each asked apart and bounded in time, and what to do if not."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import grpc  # type: ignore[import-untyped]  # its stubs are a package of their own
+import httpx
+
+from search.errors import ConfigError, StoreUnavailable
+from search.store.weaviate.address import Address
+from search.store.weaviate.faults import short
+
+# Files with the certificates to trust: httpx reads the first by itself, gRPC the second.
+AUTHORITIES = "SSL_CERT_FILE"
+GRPC_AUTHORITIES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+UNTRUSTED = (
+    "trust it: set SSL_CERT_FILE to a PEM file with the certificate of the authority that signed "
+    "it (used for REST and gRPC), and name the host as the certificate does"
+)
+
+
+def heeds_environment(address: Address) -> bool:
+    """Servers behind TLS may lie behind a proxy (HTTPS_PROXY) or an authority of a company's own;
+    to one without, perhaps on this machine, the way is direct.
+    """
+    return address.tls
+
+
+def credentials() -> grpc.ChannelCredentials:
+    """gRPC trusts what either variable names, so that one does for both sides; else its own list.
+
+    Raises ConfigError for a file that cannot be read.
+    """
+    names = [name for name in (AUTHORITIES, GRPC_AUTHORITIES) if os.environ.get(name)]
+    return grpc.ssl_channel_credentials(b"\n".join(map(_certificates, names)) or None)
+
+
+def probe_rest(address: Address, seconds: float) -> None:
+    """Whether something speaks HTTP there, and, behind TLS, is trusted.
+
+    Raises StoreUnavailable, or ConfigError for a file of certificates.
+    """
+    try:
+        httpx.get(
+            f"{address.rest}/v1/.well-known/live",
+            timeout=seconds,
+            trust_env=heeds_environment(address),
+        )
+    except httpx.TimeoutException as error:
+        cause = f"no answer in {seconds:g} s, as weaviate.timeout_connect says"
+        raise no_rest(address, cause) from error
+    except httpx.HTTPError as error:
+        raise no_rest(address, str(error)) from error
+    except OSError as error:  # also ssl.SSLError for a file that holds no certificate
+        raise _unreadable(AUTHORITIES, error) from error
+
+
+def probe_grpc(address: Address, seconds: float) -> None:
+    """Whether something speaks gRPC there: a REST port or a closed one fails here, with a cause."""
+    channel = (
+        grpc.secure_channel(address.grpc, credentials())
+        if address.grpc_tls
+        else grpc.insecure_channel(address.grpc)
+    )
+    try:
+        grpc.channel_ready_future(channel).result(timeout=seconds)
+    except grpc.FutureTimeoutError:
+        cause = _cause(channel)
+        trust = "; its certificate has to be trusted as well (SSL_CERT_FILE)"
+        raise StoreUnavailable(
+            f"Weaviate's REST answers at {address.rest}, but its gRPC does not at {address.grpc} "
+            f"({'with' if address.grpc_tls else 'without'} TLS, waited {seconds:g} s: {cause}); "
+            "publish that port (docker: -p 50051:50051, and open it in the firewall), or set "
+            "weaviate.grpc_port, weaviate.grpc_host or weaviate.grpc_tls"
+            f"{trust if address.grpc_tls else ''}"
+        ) from None
+    finally:
+        channel.close()
+
+
+def no_rest(address: Address, cause: str) -> StoreUnavailable:
+    """The error for whatever is wrong with REST at that address."""
+    if "CERTIFICATE_VERIFY_FAILED" in cause:
+        remedy = UNTRUSTED
+    elif "WRONG_VERSION_NUMBER" in cause:
+        remedy = f"it speaks no TLS: set weaviate_url to http://{address.host}:{address.port}"
+    else:
+        remedy = (
+            "start one (docker compose up -d), or set weaviate_url (WEAVIATE_URL) to where it "
+            "runs, with https:// where it speaks TLS"
+        )
+    return StoreUnavailable(f"no usable Weaviate at {address.rest} ({short(cause)}); {remedy}")
+
+
+def _cause(channel: grpc.Channel) -> str:
+    """A failed connection says why to the call that wanted it."""
+    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+    with suppress(grpc.RpcError):
+        ask(b"", timeout=1)
+    try:
+        ask(b"", timeout=1)
+    except grpc.RpcError as error:
+        return short(str(error.details()))
+    return "it answers now"
+
+
+def _certificates(name: str) -> bytes:
+    try:
+        return Path(os.environ[name]).read_bytes()
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{name} is {os.environ.get(name)!r}, which cannot be used ({error}); set it to a PEM file "
+        "with the certificates to trust, or unset it"
+    )
