@@ -59,11 +59,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="BERT-type checkpoint to start from (default: packaged all-MiniLM-L6-v2)")  # fmt: skip
     add("--keep-layers", type=_layers, default=(), metavar="N,N…",
         help="keep only these layers of the start, counted from 0")  # fmt: skip
+    add("--merge", type=Path, metavar="DIR",
+        help="average the start, once pruned, with this model of the same shape and descent; "
+        "`packaged` is all-MiniLM-L6-v2")  # fmt: skip
     add("--teacher", type=Path, metavar="DIR",
-        help="cross-encoder of the same width to learn from besides the first stage; "
+        help="cross-encoder with the same vocabulary to learn from besides the first stage; "
         "`python -m search.train.convert` makes such a folder from int8 ONNX")  # fmt: skip
+    add("--panel", type=Path, action="append", default=[], metavar="DIR",
+        help="sentence encoder whose similarities join the first stage's among the teachers; "
+        "repeatable")  # fmt: skip
     add("--distil-lists", type=int, default=1440, metavar="N",
-        help="lists that first imitate the teacher's hidden states (default 1440)")  # fmt: skip
+        help="lists of the first stage, where the teacher is asked too (default 1440)")  # fmt: skip
     add("--settle-lists", type=int, default=1200, metavar="N",
         help="lists kept for the last stage, beside keyword traps (default 1200)")  # fmt: skip
     add("--split", default="train", help="the judgments to train on (default train)")
@@ -92,15 +98,18 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     from search.embed import load_embedder
     from search.train.card import write_card
     from search.train.fit import Plan, fit, save
+    from search.train.panel import load_panel
     from search.train.recipe import mined
 
     settings = load(environment=os.environ)
     embedder = load_embedder(settings)
     start = args.start or embedder.folder
-    lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report)
+    panel = load_panel(args.panel)
+    lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report, panel)
     plan = Plan(
         start,
         args.keep_layers,
+        embedder.folder if args.merge == Path("packaged") else args.merge,
         args.teacher,
         args.distil_lists,
         args.settle_lists,

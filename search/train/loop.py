@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from search.train import loss as losses
-from search.train.batch import MicroBatch, PairEncoder
+from search.train.batch import PairEncoder
 from search.train.lists import TrainingList
 from search.train.weights import Trainee
 
@@ -30,10 +30,6 @@ class Stage:
     """How much of the listwise target is the label, the rest being the teachers' opinion."""
     pointwise: float
     """Weight of the pointwise loss beside the listwise one."""
-    imitation: float = 0.0
-    """Weight of the teacher's own logits, squared error."""
-    match_hidden: float = 0.0
-    """Weight of the teacher's hidden states; needs a teacher of the same width."""
     taught: bool = True
     """Whether the teacher cross-encoder, if there is one, takes part."""
     lists_per_step: int = 8
@@ -45,14 +41,6 @@ class Stage:
     """Share of the learning rate left at the end of the cosine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Teacher:
-    """A cross-encoder to learn from; `layers` are those whose hidden states ours should match."""
-
-    model: nn.Module
-    layers: tuple[int, ...]
-
-
 class Loop:
     """Runs stages; after every `save_every` steps the state goes to `checkpoint`."""
 
@@ -60,7 +48,7 @@ class Loop:
         self,
         trainee: Trainee,
         encoder: PairEncoder,
-        teacher: Teacher | None,
+        teacher: nn.Module | None,
         checkpoint: Path,
         report: Report,
         batch_tokens: int = 4096,
@@ -97,40 +85,21 @@ class Loop:
         length = draw.choices(stage.lengths, stage.length_weights)[0]
         encoded = self._encoder.pairs(lists, length)
         ours, theirs = [torch.zeros(())] * len(encoded), [torch.zeros(())] * len(encoded)
-        distance = torch.zeros(())
+        teacher = self._teacher if stage.taught else None
         for batch in self._encoder.micro_batches(encoded, self._batch_tokens):
-            logits, taught, apart = self._forward(stage, batch)
-            distance = distance + apart * len(batch.places) / len(encoded)
+            logits = self._trainee.compute(**batch.inputs()).logits[:, 0].float()
+            taught = torch.zeros_like(logits)
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher(**batch.inputs()).logits[:, 0].float()
             for row, place in enumerate(batch.places):
                 ours[place], theirs[place] = logits[row], taught[row]
         size = (len(lists), -1)
         logits = torch.stack(ours).view(size)  # (lists, passages)
-        teacher = torch.stack(theirs).view(size) if self._asked(stage) else None
-        total = objective(stage, logits, teacher, torch.tensor([one.scores for one in lists]))
-        total = total + stage.match_hidden * distance
+        told = None if teacher is None else torch.stack(theirs).view(size)
+        total = objective(stage, logits, told, torch.tensor([one.scores for one in lists]))
         total.backward()  # type: ignore[no-untyped-call]
         return float(total.detach()), float((logits.argmax(1) == 0).float().mean())
-
-    def _forward(self, stage: Stage, batch: MicroBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Our logits (pairs,), the teacher's (pairs,) and the distance of hidden states."""
-        teacher, inputs = self._asked(stage), batch.inputs()
-        hidden = stage.match_hidden > 0 and teacher is not None
-        out = self._trainee.compute(**inputs, output_hidden_states=hidden)
-        logits = out.logits[:, 0].float()
-        if teacher is None:
-            return logits, torch.zeros_like(logits), torch.zeros(())
-        with torch.no_grad():
-            told = teacher.model(**inputs, output_hidden_states=hidden)
-        apart = torch.zeros(())
-        if hidden:  # hidden_states[0] is the embedding layer's output
-            wanted = [told.hidden_states[layer + 1] for layer in teacher.layers]
-            apart = losses.hidden_distance(
-                out.hidden_states[1:], wanted, batch.attention_mask.bool()
-            )
-        return logits, told.logits[:, 0].float(), apart
-
-    def _asked(self, stage: Stage) -> Teacher | None:
-        return self._teacher if stage.taught else None
 
     def _save(self, stage: str, step: int) -> None:
         part = self._checkpoint.with_suffix(".part")
@@ -144,8 +113,6 @@ def objective(stage: Stage, logits: Tensor, teacher: Tensor | None, scores: Tens
     total = losses.listwise(logits, targets, stage.label_share)
     if stage.pointwise:
         total = total + stage.pointwise * losses.pointwise(logits, teacher)
-    if stage.imitation and teacher is not None:
-        total = total + stage.imitation * (logits - teacher).square().mean()
     return total
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -19,7 +17,7 @@ def ensemble(first_stage: Tensor, teacher: Tensor | None) -> Tensor:
     """
     if teacher is None:
         return 2.0 * first_stage
-    return 0.5 * first_stage + teacher / 3.0
+    return 1.6 * first_stage + teacher / 8.0
 
 
 def listwise(logits: Tensor, targets: Tensor, label_share: float) -> Tensor:
@@ -46,15 +44,3 @@ def pointwise(logits: Tensor, teacher: Tensor | None) -> Tensor:
     weight = torch.ones_like(logits)
     weight[:, 0] = logits.shape[1] - 1.0  # as much for the one relevant as for all others
     return binary_cross_entropy_with_logits(logits, wanted, weight) / 2
-
-
-def hidden_distance(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """Mean over layers of the squared error of hidden states, relative to the teacher's own size.
-
-    Each tensor is (texts, tokens, width); `mask` (texts, tokens) is True at real tokens.
-    """
-    total = torch.zeros(())
-    for ours, theirs in zip(student, teacher, strict=True):
-        target = theirs[mask].float()
-        total = total + (ours[mask].float() - target).square().mean() / target.square().mean()
-    return total / len(student)

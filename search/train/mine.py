@@ -15,6 +15,7 @@ from search.store.sqlite import FUSION_DEPTH, SqliteStore
 from search.store.writing import Embedder
 from search.train.corpus import TrainingSet
 from search.train.lists import TrainingList
+from search.train.panel import Opinion
 from search.train.phrasing import words
 from search.train.queries import Example
 from search.types import Document, Entry, passage_input
@@ -31,8 +32,9 @@ SIBLINGS = 3
 SAME_TEXT = 0.8
 """Share of common words from which a passage counts as a copy of the answer, not a negative."""
 
-VECTOR_SHARE = 2 / 3
-"""Weight of the vector leg's z-score in `TrainingList.scores`; BM25 has the rest."""
+ALONE, BESIDE_PANEL = (2 / 3, 1 / 3), (1 / 4, 1 / 4)
+"""Weights of the vector leg's and BM25's z-scores in `TrainingList.scores`: without a panel, and
+with one, whose mean has the rest (tests/benchmarks/training.md has the comparison)."""
 
 PAGE = 512
 
@@ -41,9 +43,14 @@ class Miner:
     """One data set's documents in a store, and the lists made from it."""
 
     def __init__(
-        self, data: TrainingSet, path: Path, embedder: Embedder, draw: random.Random
+        self,
+        data: TrainingSet,
+        path: Path,
+        embedder: Embedder,
+        draw: random.Random,
+        panel: Sequence[Opinion] = (),
     ) -> None:
-        self._data, self._draw = data, draw
+        self._data, self._draw, self._panel = data, draw, panel
         self._store = SqliteStore(path, embedder, create=True)
         self._questions = data.questions()
         self._ids = list(data.documents)
@@ -59,6 +66,8 @@ class Miner:
             held = self._store.hashes(page)
             self._store.put([_entry(self._data.documents[i]) for i in page if i not in held])
             report(f"embedded {self._data.name} {start + len(page)}/{len(self._ids)}")
+        for opinion in self._panel:
+            opinion.fill(list(self._data.documents.values()), report)
 
     def lists(self, examples: Sequence[Example], size: int) -> Iterator[TrainingList]:
         """One list of `size` passages per example."""
@@ -83,16 +92,22 @@ class Miner:
         number = {i: place for place, i in enumerate(found)}
         numbered = [{number[i]: score for i, score in leg.items()} for leg in legs]
         fused = relative_score_fusion(numbered[0], numbered[1], alpha=0.5)
-        shares = (VECTOR_SHARE, 1 - VECTOR_SHARE)
-        z = sum(
-            (
-                share * z_scores([leg.get(i, min(leg.values())) for i in found])
-                for share, leg in zip(shares, legs, strict=True)
-                if leg
-            ),
-            start=np.zeros(len(found)),
-        )  # (found,)
+        z = self._opinions(query, found, *legs)
         return [found[n] for n in fused][:POOL], dict(zip(found, z.tolist(), strict=True))
+
+    def _opinions(
+        self, query: str, found: list[str], near: dict[str, float], bm25: dict[str, float]
+    ) -> NDArray[np.float64]:
+        """The weighted z-scores of both legs and the panel for each of `found`."""
+        mixed = np.zeros(len(found))
+        shares = BESIDE_PANEL if self._panel else ALONE
+        for share, leg in zip(shares, (near, bm25), strict=True):
+            if leg:
+                mixed += share * z_scores([leg.get(i, min(leg.values())) for i in found])
+        for opinion in self._panel:
+            share = (1 - sum(BESIDE_PANEL)) / len(self._panel)
+            mixed += share * z_scores(opinion.similarities(query, found))
+        return mixed
 
     def _negatives(self, example: Example, answer: str, found: list[str], count: int) -> list[str]:
         pool = [i for i in found if self._is_negative(i, example, answer)]

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.train.corpus import TrainingSet
-from search.train.phrasing import STOP_WORDS, keywords, ramble, reword, sentences, words
+from search.train.phrasing import STOP_WORDS, keywords, message, ramble, reword, sentences, words
 from search.types import Document
 
 RAMBLING, BARE_KEYWORDS = 0.07, 0.05
 """Shares of labelled questions that are rewritten."""
 
-REWORDED, AS_FAQ = 0.6, 0.5
-"""Shares of template questions reworded, and of those asked of passages under FAQ titles."""
+REWORDED, AS_FAQ, AS_MESSAGE = 0.75, 0.5, 0.3
+"""Shares of template questions reworded; of those, asked of passages under FAQ titles, and sent
+as a message to a help desk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def _phrased(
     other = reword(topic, aspect, draw) if topic and draw.random() < REWORDED else None
     if other is not None:
         titles = "question" if draw.random() < AS_FAQ else "own"
-        text = ramble(other, draw) if draw.random() < 2 * RAMBLING else other
+        text = message(topic, other, draw) if draw.random() < AS_MESSAGE else other
         return Example(text, "reworded", relevant, titles=titles, answers=answers)
     chance = draw.random()
     if chance < RAMBLING:

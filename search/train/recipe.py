@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.embed import Embedder as PanelEncoder
 from search.errors import InputError
 from search.store.writing import Embedder
 from search.train.corpus import TrainingSet, read_set
 from search.train.lists import TrainingList, read_lists, write_lists
 from search.train.mine import Miner
+from search.train.panel import Opinion
 from search.train.queries import Example, labelled, made
 
 HELD_OUT = 150
 """Queries of a set without a dev split that are kept for choosing K, blend and calibration."""
 
-LABELLED_SHARE, REPEATS = 0.85, 2
+LABELLED_SHARE, REPEATS = 0.65, 2
 """At most this share of a set's lists are judged queries, each at most so often."""
 
-DOCUMENTS_PER_LIST = 2.0
+DOCUMENTS_PER_LIST = 1.3
 """A corpus is thinned to this: embedding more would cost more time than it gives variety."""
 
 MIN_DOCUMENTS = 2000
@@ -44,6 +46,7 @@ def mined(
     work: Path,
     embedder: Embedder,
     report: Report,
+    panel: Sequence[PanelEncoder] = (),
 ) -> list[TrainingList]:
     """The lists of all sources, shuffled; kept in `work/lists.jsonl` and read from there next time.
 
@@ -58,7 +61,7 @@ def mined(
         draw = random.Random(f"{seed} {source.folder.resolve().name}")
         room = max(MIN_DOCUMENTS, int(DOCUMENTS_PER_LIST * source.lists))
         data = _hold_out(read_set(source.folder, split, room, draw), source.folder, work, draw)
-        lists += _of_set(data, source.lists, size, work, embedder, draw, report)
+        lists += _of_set(data, source.lists, size, work, embedder, draw, report, panel)
     if not lists:
         raise InputError("no training query could be made: the sets have no judged or usable text")
     random.Random(seed).shuffle(lists)
@@ -74,6 +77,7 @@ def _of_set(
     embedder: Embedder,
     draw: random.Random,
     report: Report,
+    panel: Sequence[PanelEncoder],
 ) -> list[TrainingList]:
     if len(data.documents) < 4 * size:
         raise InputError(
@@ -85,7 +89,8 @@ def _of_set(
         wanted = int(LABELLED_SHARE * count) - len(examples)
         examples += list(labelled(data, wanted, draw)) if wanted > 0 else []
     examples += list(made(list(data.documents.values()), count - len(examples), draw))
-    miner = Miner(data, work / f"{data.name}.db", embedder, draw)
+    opinions = [Opinion(encoder, data.name, work) for encoder in panel]
+    miner = Miner(data, work / f"{data.name}.db", embedder, draw, opinions)
     miner.fill(report)
     lists = []
     for number, one in enumerate(miner.lists(examples, size), start=1):

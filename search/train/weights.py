@@ -13,10 +13,14 @@ from transformers.utils import logging as transformers_logging
 from search.errors import CheckpointError
 
 
-def load_ranker(folder: Path, keep_layers: tuple[int, ...] = ()) -> nn.Module:
+def load_ranker(
+    folder: Path, keep_layers: tuple[int, ...] = (), merge: Path | None = None
+) -> nn.Module:
     """A one-label classifier without dropout, fp32; a start without a head gets a new one.
 
     `keep_layers` makes a shallower model from these layers of the folder's (counted from 0).
+    `merge` is a model of the resulting shape: every weight that both have becomes their mean.
+    That is of use only for two descendants of one pretrained model (Wortsman et al., ICML 2022).
     """
     # A start without a head is no fault here, and the table that says so is noise.
     log: Any = transformers_logging
@@ -39,6 +43,8 @@ def load_ranker(folder: Path, keep_layers: tuple[int, ...] = ()) -> nn.Module:
         raise CheckpointError(f"{folder}: cannot be loaded as a start: {error}") from None
     if keep_layers:
         _prune(model, keep_layers, config.num_hidden_layers)
+    if merge is not None:
+        _merge(model, merge)
     return model
 
 
@@ -49,6 +55,22 @@ def _prune(model: nn.Module, keep: tuple[int, ...], depth: int) -> None:
     base.encoder.layer = nn.ModuleList(base.encoder.layer[i] for i in keep)
     config: Any = model.config
     config.num_hidden_layers = len(keep)
+
+
+@torch.no_grad()
+def _merge(model: Any, folder: Path) -> None:
+    other: Any = load_ranker(folder)
+    ours, theirs = model.base_model.state_dict(), other.base_model.state_dict()
+    shared = [name for name in ours if name in theirs and not name.startswith("pooler.")]
+    unlike = [name for name in shared if ours[name].shape != theirs[name].shape]
+    if unlike or model.config.num_hidden_layers != other.config.num_hidden_layers:
+        raise CheckpointError(
+            f"--merge {folder}: {other.config.num_hidden_layers} layers of width "
+            f"{other.config.hidden_size}; expected the start's shape, "
+            f"{model.config.num_hidden_layers} of {model.config.hidden_size}, and its vocabulary"
+        )
+    for name in shared:
+        ours[name].lerp_(theirs[name], 0.5)
 
 
 class Trainee:

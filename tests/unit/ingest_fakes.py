@@ -17,13 +17,17 @@ from search.types import (
 
 
 class MemoryStore:
-    """Keeps entries by id; refuses the ids in `refused`, and silently loses those in `lost`."""
+    """Keeps entries by id; refuses the ids in `refused`, and silently loses those in `lost`.
+
+    Of those in `half`, as a kill leaves them in Weaviate, it has no more than the id.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.puts = 0
         self.refused: set[str] = set()
         self.lost: set[str] = set()
+        self.half: set[str] = set()
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         self.puts += 1
@@ -34,13 +38,17 @@ class MemoryStore:
         return [Failure(i, "the store is in a bad mood") for i in ids if i in self.refused]
 
     def delete(self, document_ids: Iterable[str]) -> int:
-        return sum(self.entries.pop(i, None) is not None for i in document_ids)
+        ids = set(document_ids)
+        there = ids & (self.entries.keys() | self.half)
+        self.half -= ids
+        self.entries = {i: entry for i, entry in self.entries.items() if i not in ids}
+        return len(there)
 
     def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
         return {i: self.entries[i].content_hash for i in document_ids if i in self.entries}
 
     def ids(self) -> Iterator[str]:
-        return iter(list(self.entries))
+        return iter([*self.entries, *self.half])
 
     def retrieve(
         self,
@@ -57,7 +65,8 @@ class MemoryStore:
     def describe(self) -> StoreInfo:
         passages = sum(len(entry.passages) for entry in self.entries.values())
         info = EmbeddingInfo("fake", "1", 3)
-        return StoreInfo("memory", "memory", len(self.entries), passages, info, "1")
+        documents = len(self.entries) + len(self.half)
+        return StoreInfo("memory", "memory", documents, passages, info, "1")
 
     def close(self) -> None:
         pass

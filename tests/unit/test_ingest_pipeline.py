@@ -219,6 +219,20 @@ def test_prune_removes_what_is_gone(bench: Bench) -> None:
     assert bench.in_step()
 
 
+def test_prune_removes_what_a_killed_run_left_half(bench: Bench) -> None:
+    bench(doc("a"), doc("b"))
+    bench.store.half = {"c"}
+    problem = bench(doc("a")).problem
+    assert problem is not None
+    assert "--prune" in problem
+    assert bench(doc("a"), dry_run=True, prune=True).counts.removed == 2
+    summary = bench(doc("a"), prune=True)
+    assert summary.problem is None
+    assert summary.counts.removed == 2
+    assert list(bench.store.ids()) == ["a"]
+    assert bench.in_step()
+
+
 def test_prune_spares_all_after_a_rejection(bench: Bench) -> None:
     bench(doc("a"), doc("b"), doc("c"))
     summary = bench(doc("a"), doc("b", ""), prune=True)

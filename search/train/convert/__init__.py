@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import CheckpointError, MissingExtra
+from search.nn.folder import read_json
 
 CARRIERS = {"Cast", "Mul", "Reshape", "Identity", "Transpose"}
 SUFFIX = "_quantized"
@@ -30,6 +31,25 @@ def convert(source: Path, target: Path) -> int:
         shutil.copyfile(source / name, target / name)
     _save(weights, target / "model.safetensors")
     return len(weights)
+
+
+def describe_encoder(folder: Path, pooling: str, query_prompt: str) -> None:
+    """What makes the folder one of sentence-transformers: pooling, unit length, query prompt."""
+    module = "sentence_transformers.models."
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": module + "Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": module + "Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Normalize", "type": module + "Normalize"},
+    ]
+    width = read_json(folder / "config.json")["hidden_size"]
+    flag = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}[pooling]
+    for path, content in {
+        "modules.json": modules,
+        "1_Pooling/config.json": {"word_embedding_dimension": width, flag: True},
+        "config_sentence_transformers.json": {"prompts": {"query": query_prompt}},
+    }.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def bert_config(weights: dict[str, Any]) -> dict[str, Any]:

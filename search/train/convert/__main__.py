@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from search.errors import SearchError
-from search.train.convert import convert
+from search.train.convert import convert, describe_encoder
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,6 +19,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", type=Path, help="folder with model.onnx and tokenizer.json")
     parser.add_argument("target", type=Path, help="Hugging Face folder to write")
+    parser.add_argument("--pooling", choices=("mean", "cls"),
+        help="of a sentence encoder: writes what --panel and embedding_model read")  # fmt: skip
+    parser.add_argument("--query-prompt", default="", metavar="TEXT",
+        help="what a sentence encoder expects before a query")  # fmt: skip
     return parser
 
 
@@ -27,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         count = convert(arguments.source, arguments.target)
+        if arguments.pooling:
+            describe_encoder(arguments.target, arguments.pooling, arguments.query_prompt)
     except SearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

@@ -1,0 +1,75 @@
+"""Further sentence encoders as teachers: their similarities beside the first stage's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.embed import Embedder
+from search.nn.folder import read_json
+from search.types import Document, passage_input
+
+PAGE = 1024
+"""Documents encoded between two savings."""
+
+MAX_TOKENS = 320
+
+PROMPTS = "config_sentence_transformers.json"
+
+
+def load_panel(folders: Sequence[Path]) -> list[Embedder]:
+    """The encoders, each with the query and passage prompts that its own folder names."""
+    return [_open(folder) for folder in folders]
+
+
+def _open(folder: Path) -> Embedder:
+    prompts: dict[str, Any] = {}
+    if (folder / PROMPTS).is_file():
+        prompts = read_json(folder / PROMPTS).get("prompts", {})
+    query, passage = prompts.get("query", ""), prompts.get("passage", prompts.get("document", ""))
+    return Embedder(folder, None, MAX_TOKENS, query_prefix=query, passage_prefix=passage)
+
+
+class Opinion:
+    """One encoder's vectors of one data set's documents, kept in `folder` as they are made."""
+
+    def __init__(self, encoder: Embedder, name: str, folder: Path) -> None:
+        self._encoder = encoder
+        self._name = name
+        self._parts = folder / f"{name}.{encoder.info.name}"
+        self._rows: dict[str, int] = {}
+        self._vectors: NDArray[np.float32] = np.empty((0, encoder.info.dimensions), np.float32)
+
+    def fill(self, documents: Sequence[Document], report: Callable[[str], None]) -> None:
+        """Encode what is not on disk yet; the files belong to these documents in this order."""
+        self._parts.mkdir(parents=True, exist_ok=True)
+        pages = [self._vectors]
+        for start in range(0, len(documents), PAGE):
+            pages.append(self._page(documents[start : start + PAGE], start))
+            done = min(start + PAGE, len(documents))
+            report(f"{self._encoder.info.name}: encoded {self._name} {done}/{len(documents)}")
+        self._vectors = np.concatenate(pages)
+        self._rows = {document.id: row for row, document in enumerate(documents)}
+
+    def _page(self, documents: Sequence[Document], start: int) -> NDArray[np.float32]:
+        path = self._parts / f"{start}.npy"
+        if path.is_file():
+            vectors: NDArray[np.float32] = np.load(path)
+            if len(vectors) == len(documents):
+                return vectors
+        vectors = self._encoder.encode_passages([passage_input(d.title, d.text) for d in documents])
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.save(file, vectors)
+        part.replace(path)
+        return vectors
+
+    def similarities(self, query: str, ids: Sequence[str]) -> list[float]:
+        """Cosine of the query with each document, in the order of `ids`."""
+        rows = self._vectors[[self._rows[i] for i in ids]]  # (ids, dimensions)
+        found: list[float] = (rows @ self._encoder.encode_query(query)).tolist()
+        return found
