@@ -163,7 +163,10 @@ def verify(args: argparse.Namespace, settings: config.Settings) -> int:
         print(json.dumps({"documents": documents, "faults": faults}, ensure_ascii=False, indent=2))
     elif faults:
         print("\n".join(faults))
-        print("ingest the same input again: it mends the ledger and stores what is missing")
+        print(
+            "ingest the same input again: it mends the ledger and stores what is missing; "
+            "--prune also removes what is not in the input"
+        )
     else:
         print(f"the store is sound: {documents:,} documents, all as the ledger says")
     return int(bool(faults))

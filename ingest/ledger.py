@@ -114,7 +114,7 @@ class Ledger:
             stored = store.hashes(list(page))
             missing += [i for i in page if i not in stored]
             changed += [i for i in page if i in stored and stored[i] != page[i]]
-        for ids in _chunks(store.ids()):
+        for ids in pages(store.ids()):
             known = self.hashes(ids)
             extra += [i for i in ids if i not in known]
         return Differences(missing, extra, changed)
@@ -122,7 +122,7 @@ class Ledger:
     def mend(self, store: Store) -> Differences:
         """The store is the truth: take over what it holds, forget what it does not."""
         found = self.differences(store)
-        for ids in _chunks(iter(found.extra + found.changed)):
+        for ids in pages(iter(found.extra + found.changed)):
             self.adopt(store.hashes(ids))
         self.forget(found.missing)
         return found
@@ -139,6 +139,7 @@ class Ledger:
         self._connection.close()
 
 
-def _chunks(ids: Iterator[str]) -> Iterator[Sequence[str]]:
+def pages(ids: Iterator[str]) -> Iterator[Sequence[str]]:
+    """Some at a time, as many as is good for one question."""
     while page := list(islice(ids, PAGE)):
         yield page

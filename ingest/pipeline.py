@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, known_id, to_document
-from ingest.ledger import Ledger, Row
+from ingest.ledger import Ledger, Row, pages
 from ingest.progress import Progress
 from ingest.record import Record, Rejection, Unusable
 from ingest.rejects import Rejects
@@ -72,13 +72,24 @@ class Pipeline:
             self.tools.progress.update(self.counts.read)
 
     def prune(self) -> None:
-        """Remove what was ingested before and is no longer in the input."""
+        """Remove what was ingested before and is no longer in the input, half documents too."""
         for page in self.tools.ledger.pages():
-            gone = [document_id for document_id in page if document_id not in self.tools.seen]
-            if gone and not self.tools.dry_run and self.tools.store is not None:
-                self.tools.store.delete(gone)
-                self.tools.ledger.forget(gone)
-            self.counts.removed += len(gone)
+            self._remove(
+                [document_id for document_id in page if document_id not in self.tools.seen]
+            )
+        if self.tools.store is None:
+            return
+        # What a killed run left in a store without transactions is in no ledger.
+        for ids in pages(self.tools.store.ids()):
+            gone = [document_id for document_id in ids if document_id not in self.tools.seen]
+            known = self.tools.ledger.hashes(gone)
+            self._remove([document_id for document_id in gone if document_id not in known])
+
+    def _remove(self, ids: list[str]) -> None:
+        if ids and not self.tools.dry_run and self.tools.store is not None:
+            self.tools.store.delete(ids)
+            self.tools.ledger.forget(ids)
+        self.counts.removed += len(ids)
 
     def _prepared(self, items: Iterable[Record | Rejection]) -> Iterator[Prepared]:
         for item in items:

@@ -25,7 +25,10 @@ from search.embed import load_embedder
 from search.store import Store
 from search.store.open import open_store
 
-MEND = "run it again, or ask `python -m ingest --verify` what differs"
+MEND = (
+    "run it again (--prune also removes what is not in the input), or ask "
+    "`python -m ingest --verify` what differs"
+)
 
 
 @dataclass(frozen=True, slots=True)

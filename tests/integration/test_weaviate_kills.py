@@ -21,6 +21,7 @@ from weaviate_server import Binary, Server, cluster
 import config
 from search.errors import StoreUnavailable
 from search.store.open import open_store
+from search.store.weaviate.schema import object_id
 from search.store.weaviate.store import WeaviateStore
 
 ROOT = Path(__file__).parents[2]
@@ -67,9 +68,9 @@ def settings(server: Server, **more: Any) -> config.Settings:
 
 
 class Ingest(Protocol):
-    """Starts `python -m ingest` of the corpus, with settings of the `weaviate:` section."""
+    """Starts `python -m ingest` of the corpus, with flags, and settings of `weaviate:`."""
 
-    def __call__(self, server: Server, **settings: Any) -> subprocess.Popen[str]: ...
+    def __call__(self, server: Server, *words: str, **settings: Any) -> subprocess.Popen[str]: ...
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def ingest(corpus: Path) -> Iterator[Ingest]:
     """No process that it started outlives the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(server: Server, **more: Any) -> subprocess.Popen[str]:
+    def start(server: Server, *words: str, **more: Any) -> subprocess.Popen[str]:
         flags = {"weaviate.vectorizer": "none"} | {f"weaviate.{k}": v for k, v in more.items()}
         sets = [word for name, value in flags.items() for word in ("--set", f"{name}={value}")]
         rejects = ["--rejects", str(corpus.with_name("rejects.jsonl"))]
@@ -87,7 +88,7 @@ def ingest(corpus: Path) -> Iterator[Ingest]:
             "SEARCH_STORE": str(corpus.with_name("store.db")),
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "ingest", str(corpus), *rejects, *sets],
+            [sys.executable, "-m", "ingest", str(corpus), *rejects, *sets, *words],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
@@ -185,6 +186,30 @@ def test_a_search_at_a_dead_server_ends_within_the_time_for_queries(binary: Bina
             with pytest.raises(StoreUnavailable, match=r"did not answer in time.*whether it runs"):
                 store.retrieve("heart", 3)
             assert time.monotonic() - started < 12  # by itself, the client tries for 63 s
+
+
+def test_prune_removes_a_document_that_a_kill_left_half(
+    binary: Binary, ingest: Ingest, corpus: Path
+) -> None:
+    texts = {name: f"{name} " + "and heart disease " * 200 for name in ("kept", "half", "rest")}
+    records = [json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()]
+    corpus.write_text("".join(records), encoding="utf-8")
+    assert finished(ingest(binary.server))[0] == 0
+    # As if killed between two requests, one of them before the first passage was sent.
+    for name, index in (("half", 1), ("rest", 0)):
+        place = f"{binary.server.url}/v1/objects/Document/{object_id(name, index)}"
+        urllib.request.urlopen(urllib.request.Request(place, method="DELETE")).close()
+    corpus.with_name("store.db").unlink(missing_ok=True)
+    for ledger in corpus.parent.glob("ledger-*"):
+        ledger.unlink()
+    corpus.write_text(records[0], encoding="utf-8")
+    status, out, err = finished(ingest(binary.server))
+    assert (status, "--prune" in err) == (1, True), (out, err)
+    status, out, err = finished(ingest(binary.server, "--prune"))
+    assert (status, "removed 2 " in out) == (0, True), (out, err)
+    with closing(open_store(settings(binary.server))) as store:
+        assert list(store.ids()) == ["kept"]
+        assert store.check() == []
 
 
 def test_one_of_three_nodes_killed_under_searches_and_an_import(
