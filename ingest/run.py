@@ -13,6 +13,7 @@ from config import Settings
 from ingest.chunk import Chunker
 from ingest.fields import FieldNames
 from ingest.ledger import Ledger
+from ingest.lock import only_ingest
 from ingest.pipeline import Counts, Pipeline, Tools
 from ingest.progress import Progress
 from ingest.read import read
@@ -55,6 +56,13 @@ class Interrupted(Exception):
 
 def ingest(job: Job, progress: Progress) -> Summary:
     """Run the job to its end. Raises SearchError's kinds, and Interrupted."""
+    if job.dry_run:
+        return _ingest(job, progress)
+    with only_ingest(ledger_path(job.settings)):
+        return _ingest(job, progress)
+
+
+def _ingest(job: Job, progress: Progress) -> Summary:
     store = _open(job)
     try:
         ledger = Ledger(ledger_path(job.settings), read_only=job.dry_run)

@@ -107,6 +107,26 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     assert ingest("--verify", "--store", killed)["faults"] == []
 
 
+def test_a_second_ingest_waits_for_nobody_but_says_so(tmp_path: Path) -> None:
+    data = corpus(tmp_path / "corpus.jsonl", 40)
+    store = tmp_path / "store.db"
+    first = subprocess.Popen(
+        [*CHILD, str(data), "--store", str(store)],
+        env=ENVIRONMENT | {"SECONDS_A_BATCH": "5"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not documents(store):
+        assert first.poll() is None
+        time.sleep(0.05)
+    second = ingest(data, "--store", store)
+    first.kill()
+    assert first.wait() == -9
+    assert second["status"] == 1
+    assert f"process {first.pid} on" in second["error"]
+    assert ingest(data, "--store", store)["status"] == 0  # the killed one left no lock behind
+
+
 def documents(store: Path) -> int:
     if not store.exists():
         return 0

@@ -34,7 +34,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "torch": {"search.nn", "search.train"},
     "transformers": {"search.nn", "search.train"},
-    "apsw": {"search.store", "ingest.ledger", "ingest.seen"},
+    "apsw": {"search.store", "ingest.ledger", "ingest.lock", "ingest.seen"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},
     "uvicorn": {"search.serve"},

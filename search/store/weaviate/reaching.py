@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import ssl
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,9 +13,6 @@ from search.errors import ConfigError, StoreUnavailable
 from search.store.weaviate.address import Address
 from search.store.weaviate.faults import short
 
-# Files with the certificates to trust: httpx reads the first by itself, gRPC the second.
-AUTHORITIES = "SSL_CERT_FILE"
-GRPC_AUTHORITIES = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 UNTRUSTED = (
     "trust it: set SSL_CERT_FILE to a PEM file with the certificate of the authority that signed "
     "it (used for REST and gRPC), and name the host as the certificate does"
@@ -30,12 +27,11 @@ def heeds_environment(address: Address) -> bool:
 
 
 def credentials() -> grpc.ChannelCredentials:
-    """gRPC trusts what either variable names, so that one does for both sides; else its own list.
-
-    Raises ConfigError for a file that cannot be read.
-    """
-    names = [name for name in (AUTHORITIES, GRPC_AUTHORITIES) if os.environ.get(name)]
-    return grpc.ssl_channel_credentials(b"\n".join(map(_certificates, names)) or None)
+    """gRPC trusts the file that SSL_CERT_FILE names, as httpx does; without one, its own list."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile is None or paths.cafile == paths.openssl_cafile:
+        return grpc.ssl_channel_credentials()
+    return grpc.ssl_channel_credentials(Path(paths.cafile).read_bytes())
 
 
 def probe_rest(address: Address, seconds: float) -> None:
@@ -54,8 +50,11 @@ def probe_rest(address: Address, seconds: float) -> None:
         raise no_rest(address, cause) from error
     except httpx.HTTPError as error:
         raise no_rest(address, str(error)) from error
-    except OSError as error:  # also ssl.SSLError for a file that holds no certificate
-        raise _unreadable(AUTHORITIES, error) from error
+    except OSError as error:  # no such file, or, as ssl.SSLError, no certificate in it
+        raise ConfigError(
+            f"SSL_CERT_FILE cannot be used ({error}); set it to a PEM file with the certificates "
+            "to trust, or unset it"
+        ) from error
 
 
 def probe_grpc(address: Address, seconds: float) -> None:
@@ -105,17 +104,3 @@ def _cause(channel: grpc.Channel) -> str:
     except grpc.RpcError as error:
         return short(str(error.details()))
     return "it answers now"
-
-
-def _certificates(name: str) -> bytes:
-    try:
-        return Path(os.environ[name]).read_bytes()
-    except OSError as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"{name} is {os.environ.get(name)!r}, which cannot be used ({error}); set it to a PEM file "
-        "with the certificates to trust, or unset it"
-    )
