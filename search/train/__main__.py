@@ -106,10 +106,11 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     start = args.start or embedder.folder
     panel = load_panel(args.panel)
     lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report, panel)
+    merge = embedder.folder if args.merge == Path("packaged") else args.merge
     plan = Plan(
         start,
         args.keep_layers,
-        embedder.folder if args.merge == Path("packaged") else args.merge,
+        merge,
         args.teacher,
         args.distil_lists,
         args.settle_lists,
@@ -118,17 +119,25 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     )
     model = fit(plan, lists, _report)
     save(model, start, args.out)
-    command = shlex.join(["python", "-m", "search.train", *argv])
     write_card(
         args.out,
-        command,
-        start.resolve().name,
-        args.teacher.resolve().name if args.teacher else "none",
+        shlex.join(["python", "-m", "search.train", *argv]),
+        {
+            "Start": _name(start),
+            "Layers kept": ", ".join(map(str, args.keep_layers)),
+            "Averaged with": _name(merge),
+            "Teacher (cross-encoder)": _name(args.teacher),
+            "Teachers (sentence encoders)": ", ".join(map(_name, args.panel)),
+        },
         model.config.max_position_embeddings,
         lists,
         [source.folder for source in sources],
     )
     _report(f"wrote {args.out}")
+
+
+def _name(folder: Path | None) -> str:
+    return folder.resolve().name if folder else ""
 
 
 def _source(text: str) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from search.train.lists import TrainingList
@@ -28,13 +28,13 @@ the calibration (logit to probability) and the weight of the first stage's score
 {command}
 ```
 
-- Start: {start}
-- Teacher: {teacher}
+{origins}
 - Lists of {size} passages: {lists} ({kinds})
 
 Negatives come from the first stage (all-MiniLM-L6-v2 and BM25, fused): its head, its tail,
 the same topic's other documents, and random ones. The loss is listwise against the teachers'
-opinion mixed with the label, plus a pointwise part; the weights are a running average.
+opinion (the first stage's and those named above) mixed with the label, plus a pointwise part; the
+weights are a running average, half of it from before the keyword traps of the last stage.
 
 ## Data
 
@@ -45,20 +45,21 @@ Each set keeps its own licence; none of its text is part of this model's folder.
 def write_card(
     out: Path,
     command: str,
-    start: str,
-    teacher: str,
+    origins: Mapping[str, str],
     positions: int,
     lists: Sequence[TrainingList],
     folders: Sequence[Path],
 ) -> None:
-    """`README.md` in the model's folder: how it was made, and each data set's own notice."""
+    """`README.md` in the model's folder: how it was made, and each data set's own notice.
+
+    `origins` says which models it comes from, by the part that each played.
+    """
     kinds = Counter(one.kind for one in lists)
     text = HEAD.format(
         name=out.resolve().name,
         positions=positions,
         command=command,
-        start=start,
-        teacher=teacher,
+        origins="\n".join(f"- {role}: {model}" for role, model in origins.items() if model),
         size=len(lists[0].passages),
         lists=f"{len(lists):,}",
         kinds=", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.embed import Embedder
+from search.embed import Embedder as SentenceEncoder
 from search.nn.folder import read_json
+from search.store.writing import Embedder
 from search.types import Document, passage_input
 
 PAGE = 1024
@@ -31,7 +33,7 @@ def _open(folder: Path) -> Embedder:
     if (folder / PROMPTS).is_file():
         prompts = read_json(folder / PROMPTS).get("prompts", {})
     query, passage = prompts.get("query", ""), prompts.get("passage", prompts.get("document", ""))
-    return Embedder(folder, None, MAX_TOKENS, query_prefix=query, passage_prefix=passage)
+    return SentenceEncoder(folder, None, MAX_TOKENS, query_prefix=query, passage_prefix=passage)
 
 
 class Opinion:
@@ -40,28 +42,29 @@ class Opinion:
     def __init__(self, encoder: Embedder, name: str, folder: Path) -> None:
         self._encoder = encoder
         self._name = name
-        self._parts = folder / f"{name}.{encoder.info.name}"
+        self._folder = folder / f"{name}.{encoder.info.name}"
         self._rows: dict[str, int] = {}
         self._vectors: NDArray[np.float32] = np.empty((0, encoder.info.dimensions), np.float32)
 
     def fill(self, documents: Sequence[Document], report: Callable[[str], None]) -> None:
-        """Encode what is not on disk yet; the files belong to these documents in this order."""
-        self._parts.mkdir(parents=True, exist_ok=True)
+        """Encode what is not on disk yet; a killed run goes on where it was."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         pages = [self._vectors]
         for start in range(0, len(documents), PAGE):
-            pages.append(self._page(documents[start : start + PAGE], start))
-            done = min(start + PAGE, len(documents))
+            page = documents[start : start + PAGE]
+            pages.append(self._page([passage_input(d.title, d.text) for d in page]))
+            done = start + len(page)
             report(f"{self._encoder.info.name}: encoded {self._name} {done}/{len(documents)}")
         self._vectors = np.concatenate(pages)
         self._rows = {document.id: row for row, document in enumerate(documents)}
 
-    def _page(self, documents: Sequence[Document], start: int) -> NDArray[np.float32]:
-        path = self._parts / f"{start}.npy"
+    def _page(self, texts: list[str]) -> NDArray[np.float32]:
+        digest = hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()
+        path = self._folder / f"{digest[:16]}.npy"
         if path.is_file():
-            vectors: NDArray[np.float32] = np.load(path)
-            if len(vectors) == len(documents):
-                return vectors
-        vectors = self._encoder.encode_passages([passage_input(d.title, d.text) for d in documents])
+            held: NDArray[np.float32] = np.load(path)
+            return held
+        vectors = self._encoder.encode_passages(texts)
         part = path.with_suffix(".part")
         with part.open("wb") as file:
             np.save(file, vectors)

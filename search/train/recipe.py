@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.embed import Embedder as PanelEncoder
 from search.errors import InputError
 from search.store.writing import Embedder
 from search.train.corpus import TrainingSet, read_set
@@ -46,7 +45,7 @@ def mined(
     work: Path,
     embedder: Embedder,
     report: Report,
-    panel: Sequence[PanelEncoder] = (),
+    panel: Sequence[Embedder] = (),
 ) -> list[TrainingList]:
     """The lists of all sources, shuffled; kept in `work/lists.jsonl` and read from there next time.
 
@@ -77,7 +76,7 @@ def _of_set(
     embedder: Embedder,
     draw: random.Random,
     report: Report,
-    panel: Sequence[PanelEncoder],
+    panel: Sequence[Embedder],
 ) -> list[TrainingList]:
     if len(data.documents) < 4 * size:
         raise InputError(

@@ -20,11 +20,13 @@ def test_the_card_tells_data_licences_and_command(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     one = TrainingList("q", "labelled", ("a", "b"), (1.0, 0.0))
-    write_card(tmp_path, "python -m x", "some-start", "none", 512, [one] * 3, [data, bare])
+    origins = {"Start": "some-start", "Teacher": ""}
+    write_card(tmp_path, "python -m x", origins, 512, [one] * 3, [data, bare])
     card = (tmp_path / "README.md").read_text()
     for told in ("python -m x", "some-start", "Toy set.", "CC BY 4.0", "lists: 3", "no NOTICE"):
         assert told.lower() in card.lower().replace("lists of 2 passages", "lists")
     assert "Made by hand" not in card
+    assert "- Teacher:" not in card
 
 
 def test_a_missing_folder_is_named_without_a_traceback(

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from search.embed import read_pooling
 from search.errors import CheckpointError
 from search.train.convert import convert
 from search.train.convert.__main__ import main
+from search.train.panel import load_panel
 
 onnx = pytest.importorskip("onnx", reason="the 'convert' extra is not installed")
 
@@ -77,3 +79,13 @@ def test_the_command_gives_a_message_for_a_bad_folder(
 ) -> None:
     assert main([str(tmp_path), str(tmp_path / "out")]) == 1
     assert "no ONNX model" in capsys.readouterr().err
+
+
+def test_an_encoder_is_described_as_sentence_transformers_reads_it(tmp_path: Path) -> None:
+    write_quantized(tmp_path / "int8")
+    out = tmp_path / "out"
+    arguments = [str(tmp_path / "int8"), str(out), "--pooling", "cls", "--query-prompt", "find: "]
+    assert main(arguments) == 0
+    assert read_pooling(out) == "cls"
+    [encoder] = load_panel([out])
+    assert encoder.info.query_prefix == "find: "

@@ -13,6 +13,7 @@ from search.errors import InputError
 from search.train.corpus import read_set
 from search.train.lists import TrainingList, read_lists, write_lists
 from search.train.mine import Miner, overlap, z_scores
+from search.train.panel import Opinion
 from search.train.queries import Example
 from search.train.recipe import Source, mined
 from search.types import EmbeddingInfo
@@ -114,6 +115,40 @@ def test_a_sentence_that_became_the_query_is_gone_from_its_passage(
     [one] = miner.lists([Example(cut, "sentence", ("gout-prevention",), cut, "none")], size=5)
     assert cut not in one.passages[0]
     assert not one.passages[0].startswith("gout\n")
+
+
+class Oracle(LetterEmbedder):
+    """An encoder that finds nothing near but causes; counts the passages it reads."""
+
+    info = EmbeddingInfo("oracle", "1", 2)
+    read = 0
+
+    def encode_passages(self, texts: list[str]) -> np.ndarray:
+        self.read += len(texts)
+        return np.array([[float("genes" in t), float("genes" not in t)] for t in texts])
+
+    def encode_query(self, text: str) -> np.ndarray:
+        return np.array([1.0, 0.0])
+
+
+def test_the_panel_has_its_say_in_the_scores(folder: Path, tmp_path: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    oracle = Oracle()
+    opinion = Opinion(oracle, "toy", tmp_path)
+    lead = []  # of the passages on causes over the others, without the panel and with it
+    for panel in ([], [opinion]):
+        miner = Miner(data, tmp_path / "toy.db", LetterEmbedder(), random.Random(0), panel)
+        miner.fill(lambda line: None)
+        [one] = miner.lists([Example("x of gout", "labelled", ("gout-prevention",))], size=8)
+        scores = np.array(one.scores)
+        causes = np.array(["genes" in passage for passage in one.passages])
+        lead.append(scores[causes].mean() - scores[~causes].mean())
+    assert lead[1] > lead[0] + 0.5
+    read = oracle.read
+    Opinion(oracle, "toy", tmp_path).fill(list(data.documents.values()), lambda line: None)
+    assert oracle.read == read  # taken from disk
+    Opinion(oracle, "toy", tmp_path).fill(list(data.documents.values())[1:], lambda line: None)
+    assert oracle.read == 2 * read - 1  # another corpus: nothing may be taken over
 
 
 def test_mining_is_kept_and_holds_out_queries_without_a_dev_split(
