@@ -79,7 +79,7 @@ def blamed_on_server(reason: str, place: str) -> StoreUnavailable | None:
 
 def is_deadline(reason: str) -> bool:
     """Whether the client gave up waiting."""
-    return "deadline exceeded" in reason.lower()
+    return "deadline exceeded" in reason.lower().replace("_", " ")  # its text, or its status' name
 
 
 def is_too_large(reason: str) -> bool:

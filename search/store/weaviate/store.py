@@ -9,11 +9,12 @@ from typing import Any
 
 from weaviate.classes.config import ConsistencyLevel
 from weaviate.classes.query import Filter
+from weaviate.exceptions import WeaviateQueryError
 
 from config import Settings
 from search.errors import StoreMissing
 from search.store.weaviate.connect import connect
-from search.store.weaviate.faults import explained
+from search.store.weaviate.faults import explained, is_deadline
 from search.store.weaviate.metadata import properties_in, where_filter
 from search.store.weaviate.opening import open_class
 from search.store.weaviate.passages import Stored, whole
@@ -142,15 +143,14 @@ class WeaviateStore:
         first = Filter.by_property("passage_index").equal(0)
         with self._explained():
             version = self._client.get_meta()["version"]
-            documents = self._collection.aggregate.over_all(filters=first).total_count
-            passages = self._collection.aggregate.over_all().total_count
+            documents, passages = self._count(first), self._count()
         vectorizer = self._vectors.vectorizer
         by = "" if vectorizer == NO_VECTORIZER else f", vectorizer {vectorizer}"
         return StoreInfo(
             kind="weaviate",
             location=f"{self._place} class {self._collection.name}",
-            documents=documents or 0,
-            passages=passages or 0,
+            documents=documents,
+            passages=passages,
             embedding=self._vectors.embedding,
             version=f"Weaviate {version}{by}",
         )
@@ -158,6 +158,18 @@ class WeaviateStore:
     def close(self) -> None:
         """Hang up; an embedded server stops."""
         self._client.close()
+
+    def _count(self, filters: Any = None) -> int:
+        """Objects of the class. For some seconds after a node died, 1.39.0 asks it nevertheless
+        and waits until the client gives up; another question then goes to a node that lives.
+        """
+        count = self._collection.aggregate.over_all
+        try:
+            return count(filters=filters).total_count or 0
+        except WeaviateQueryError as error:
+            if not is_deadline(str(error)):
+                raise
+            return count(filters=filters).total_count or 0
 
     def _filter(self, where: Sequence[Condition]) -> Any:
         """The conditions for this class, or None when nothing can match them."""
