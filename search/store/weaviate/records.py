@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from weaviate.classes.query import Filter
+from weaviate.exceptions import WeaviateQueryError
 
 from search.errors import StoreUnavailable
-from search.store.weaviate.faults import explained
+from search.store.weaviate.faults import explained, is_deadline
 from search.store.weaviate.metadata import definition
 from search.store.weaviate.passages import VERSION, Stored, Version, version_of
 from search.store.writing import is_encodable
@@ -20,6 +21,8 @@ from search.store.writing import is_encodable
 MOST_RESULTS = 10_000
 _DELETED_AT_ONCE = 1000
 
+T = TypeVar("T")
+
 
 class Records:
     """Reads versions and removes passages. `properties` are the class's, as far as we know."""
@@ -27,17 +30,32 @@ class Records:
     def __init__(self, collection: Any, place: str) -> None:
         self._collection = collection
         self._place = place
-        self.properties = self._read_properties()
+        config = collection.config.get()
+        self._replicated = config.replication_config.factor > 1
+        self.properties = {known.name for known in config.properties}
+
+    def asked(self, question: Callable[[], T]) -> T:
+        """The answer. For some seconds after a node died, Weaviate 1.39.0 still asks it and waits
+        until the client gives up; asked again, it turns to a replica that lives.
+        """
+        try:
+            return question()
+        except WeaviateQueryError as error:
+            if not (self._replicated and is_deadline(str(error))):
+                raise
+            return question()
 
     def stored(self, document_ids: Sequence[str]) -> dict[str, Stored]:
         """The passages that the server has of these documents."""
         names = list(dict.fromkeys(filter(is_encodable, document_ids)))
         if not names:
             return {}
-        found = self._collection.query.fetch_objects(
-            filters=Filter.by_property("document_id").contains_any(names),
-            limit=MOST_RESULTS,
-            return_properties=VERSION,
+        found = self.asked(
+            lambda: self._collection.query.fetch_objects(
+                filters=Filter.by_property("document_id").contains_any(names),
+                limit=MOST_RESULTS,
+                return_properties=VERSION,
+            )
         ).objects
         if len(found) == MOST_RESULTS and len(names) > 1:
             middle = len(names) // 2
@@ -60,7 +78,7 @@ class Records:
 
     def has(self, identity: UUID, content_hash: str) -> bool:
         """Whether this passage is there in this version; asked by id, with the consistency set."""
-        found = self._collection.query.fetch_object_by_id(identity)
+        found = self.asked(lambda: self._collection.query.fetch_object_by_id(identity))
         return found is not None and found.properties["content_hash"] == content_hash
 
     def remove(self, identities: Iterable[UUID]) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 from weaviate.classes.config import ConsistencyLevel
 from weaviate.classes.query import Filter
-from weaviate.exceptions import WeaviateQueryError
 
 from config import Settings
 from search.errors import StoreMissing
 from search.store.weaviate.connect import connect
-from search.store.weaviate.faults import explained, is_deadline
+from search.store.weaviate.faults import explained
 from search.store.weaviate.metadata import properties_in, where_filter
 from search.store.weaviate.opening import open_class
 from search.store.weaviate.passages import Stored, whole
@@ -125,7 +124,7 @@ class WeaviateStore:
                 if filters is None:
                     return []
             search = Search(query, k, filters, self._alpha, self._vectors.of_queries)
-            return search.run(self._collection, mode)
+            return self._records.asked(lambda: search.run(self._collection, mode))
 
     def check(self) -> list[str]:
         """Documents that are not whole; reads a few properties of every passage."""
@@ -160,16 +159,8 @@ class WeaviateStore:
         self._client.close()
 
     def _count(self, filters: Any = None) -> int:
-        """Objects of the class. For some seconds after a node died, 1.39.0 asks it nevertheless
-        and waits until the client gives up; another question then goes to a node that lives.
-        """
-        count = self._collection.aggregate.over_all
-        try:
-            return count(filters=filters).total_count or 0
-        except WeaviateQueryError as error:
-            if not is_deadline(str(error)):
-                raise
-            return count(filters=filters).total_count or 0
+        over_all = self._collection.aggregate.over_all
+        return self._records.asked(lambda: over_all(filters=filters)).total_count or 0
 
     def _filter(self, where: Sequence[Condition]) -> Any:
         """The conditions for this class, or None when nothing can match them."""
