@@ -25,7 +25,7 @@ from search.train.weights import Trainee, load_ranker
 # Higher rates made the first shipped model forget what its start knew beyond the training sets.
 DISTIL = Stage("distil", 1e-4, label_share=0.2, pointwise=0.2, final_rate=0.6)
 RANK = Stage("rank", 6e-5, label_share=0.4, pointwise=0.3, taught=False, final_rate=0.5)
-SETTLE = Stage("settle", 3e-5, label_share=0.5, pointwise=0.4, taught=False)
+SETTLE = Stage("settle", 5e-5, label_share=0.5, pointwise=0.4, taught=False)
 STAGES = (DISTIL, RANK, SETTLE)
 
 AVERAGE = 0.985

@@ -70,11 +70,16 @@ class Miner:
             opinion.fill(list(self._data.documents.values()), report)
 
     def lists(self, examples: Sequence[Example], size: int) -> Iterator[TrainingList]:
-        """One list of `size` passages per example."""
+        """One list of `size` passages per example; none where too few passages are no answer.
+
+        (An answer of one short word stands in nearly every text.)
+        """
         for example in examples:
             answer = self._draw.choice(example.relevant)
             found, scores = self._first_stage(example.query)
             chosen = [answer, *self._negatives(example, answer, found, size - 1)]
+            if len(chosen) < size:
+                continue
             yield TrainingList(
                 example.query,
                 example.kind,

@@ -105,6 +105,15 @@ def test_what_holds_the_answer_or_repeats_it_is_no_negative(folder: Path, tmp_pa
     assert overlap("nothing shared", "other text") == 0.0
 
 
+def test_an_answer_that_stands_everywhere_leaves_no_list(folder: Path, tmp_path: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    miner = Miner(data, tmp_path / "toy.db", LetterEmbedder(), random.Random(0))
+    miner.fill(lambda line: None)
+    everywhere = Example("what is it", "labelled", ("gout-causes",), answers=("a",))
+    usual = Example("causes of gout", "labelled", ("gout-causes",))
+    assert [one.query for one in miner.lists([everywhere, usual], size=6)] == ["causes of gout"]
+
+
 def test_a_sentence_that_became_the_query_is_gone_from_its_passage(
     folder: Path, tmp_path: Path
 ) -> None:
