@@ -18,8 +18,6 @@ from typing import Any
 import pytest
 import weaviate
 from store_support import HashedWords, entry
-from weaviate.classes.config import Configure, Property
-from weaviate.classes.config import DataType as Type
 from weaviate.classes.query import MetadataQuery, Rerank
 from weaviate_server import Server
 
@@ -168,26 +166,21 @@ def test_a_server_that_changed_its_model_is_refused(
 
 @pytest.mark.usefixtures("service")
 def test_rerank_in_a_query_gives_our_probabilities(
-    collection: str, client: weaviate.WeaviateClient
+    weaviate_server: Server, collection: str, client: weaviate.WeaviateClient
 ) -> None:
-    made = client.collections.create(
-        collection,
-        properties=[Property(name="text", data_type=Type.TEXT)],
-        vector_config=Configure.Vectors.text2vec_transformers(vectorize_collection_name=False),
-        reranker_config=Configure.Reranker.transformers(),
-    )
     texts = [f"{text} Case {i}." for i in range(10) for text in TEXTS]  # more than one request
-    made.data.insert_many([{"text": text} for text in texts])
-    found = made.query.near_text(
+    with closing(opened(weaviate_server, collection)) as store:
+        assert store.put([entry(f"d{i}", text, place=i) for i, text in enumerate(texts)]) == []
+    found = client.collections.use(collection).query.near_text(
         QUERY,
         limit=40,
         rerank=Rerank(prop="text", query=QUERY),
         return_metadata=MetadataQuery(score=True),
-    ).objects
-    scores = [one.metadata.rerank_score for one in found]
+    )
+    scores = [one.metadata.rerank_score for one in found.objects]
     assert len(scores) == 40
     ours = CrossEncoder.load(config.load(environment=os.environ))
-    expected = ours.score(QUERY, [o.properties["text"] for o in found])
+    expected = ours.score(QUERY, [str(o.properties["text"]) for o in found.objects])
     assert scores == pytest.approx(expected, abs=5e-3)
     assert scores == sorted(scores, reverse=True)
 

@@ -37,6 +37,12 @@ def test_only_the_text_is_embedded_and_without_the_class_name() -> None:
     assert module == {"properties": ["text"], "vectorizeClassName": False, "poolingStrategy": "cls"}
 
 
+def test_the_class_can_be_reranked_where_the_server_has_the_module() -> None:
+    expected = {"moduleConfig": {"reranker-transformers": {}}}
+    assert schema.reranking(["text2vec-transformers", "reranker-transformers"]) == expected
+    assert schema.reranking(["text2vec-transformers"]) == {}
+
+
 def test_settings_reach_the_class() -> None:
     found = made(
         index="hnsw",

@@ -91,7 +91,8 @@ def open_class(
     if not exists:
         own = vectorizer == schema.NO_VECTORIZER
         embedding = probe.ours.info if own else probe.embedding
-        _make(client, schema.class_schema(settings, vectorizer, embedding))
+        definition = schema.class_schema(settings, vectorizer, embedding)
+        _make(client, definition | schema.reranking(_modules(client)))
     return Vectors(probe, _check(client, place, settings, vectorizer), vectorizer)
 
 
@@ -102,7 +103,7 @@ def _vectorizer(
     wanted = settings.vectorizer
     if wanted == "auto" and exists:
         return schema.vectorizer_of(client.collections.export_config(settings.collection).to_dict())
-    modules = client.get_meta().get("modules") or {}
+    modules = _modules(client)
     if wanted == "auto":
         preferred = schema.PREFERRED_VECTORIZER
         return preferred if preferred in modules else schema.NO_VECTORIZER
@@ -112,6 +113,10 @@ def _vectorizer(
             f"add it to the server's ENABLE_MODULES. It has: {', '.join(sorted(modules)) or 'none'}"
         )
     return wanted
+
+
+def _modules(client: WeaviateClient) -> dict[str, Any]:
+    return client.get_meta().get("modules") or {}
 
 
 def _make(client: WeaviateClient, definition: dict[str, Any]) -> None:

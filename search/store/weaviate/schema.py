@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from search.types import EmbeddingInfo
 VECTOR = "default"
 NO_VECTORIZER = "none"
 PREFERRED_VECTORIZER = "text2vec-transformers"
+RERANKER = "reranker-transformers"
 
 _NAMESPACE = uuid.UUID("5e1f7a52-6a3f-5d0c-9c59-2f2b7d1c8e41")
 _DESCRIPTION = "Passages of a two-stage search. Embedding: "
@@ -47,6 +48,14 @@ def class_schema(
     if settings.tenant is not None:
         schema["multiTenancyConfig"] = {"enabled": True, "autoTenantCreation": True}
     return schema
+
+
+def reranking(modules: Iterable[str]) -> dict[str, Any]:
+    """What lets others' queries to the class say `rerank`, where the server has the module.
+
+    Our own search reranks here and never asks for it.
+    """
+    return {"moduleConfig": {RERANKER: {}}} if RERANKER in modules else {}
 
 
 def embedding_of(description: str | None) -> EmbeddingInfo | None:
