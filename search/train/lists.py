@@ -14,7 +14,8 @@ from search.errors import InputError
 class TrainingList:
     """`passages[0]` is relevant, the others are taken not to be; texts as the model reads them.
 
-    `scores` is the first stage's opinion of each passage: z-scores over the query's candidates.
+    `scores` is what the first stage and the panel think of each passage: z-scores over the query's
+    candidates, weighted.
     """
 
     query: str
