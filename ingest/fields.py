@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from ingest.clean import SURROGATES, clean_text, clean_title
-from ingest.record import Record, Unusable
+from ingest.record import Record, RecordError
 from search.types import Document, Scalar, Value
 
 ID_NAMES = ("_id", "id", "doc_id", "docid", "document_id", "uuid", "guid", "url", "uri")
@@ -34,20 +34,20 @@ class FieldNames:
 
 
 def to_document(record: Record, names: FieldNames) -> Document:
-    """The cleaned document; its id exactly as given. Unusable says what is missing or wrong."""
+    """The cleaned document; its id exactly as given. RecordError says what is missing or wrong."""
     try:
         fields = dict(_flatten(record.fields))
         id_field = _find(fields, names.id, ID_NAMES, "id")
         title_field = _find(fields, names.title, TITLE_NAMES, "title")
         text_field = _find(fields, names.text, TEXT_NAMES, "text")
         if text_field is None:
-            raise Unusable(_no_text(fields))
+            raise RecordError(_no_text(fields))
         text = clean_text(_text(text_field, fields[text_field]), record.plain)
         title = clean_title(_title(fields.get(title_field or "")), record.plain)
         used = {id_field, title_field, text_field}
         metadata = _metadata({key: fields[key] for key in fields if key not in used})
         if not text:
-            raise Unusable(f"field {text_field!r} is empty, expected text")
+            raise RecordError(f"field {text_field!r} is empty, expected text")
         return Document(
             id=record_id(record, fields.get(id_field or "")),
             title=title or clean_title(record.default_title, plain=True),
@@ -55,7 +55,7 @@ def to_document(record: Record, names: FieldNames) -> Document:
             metadata=metadata,
         )
     except RecursionError:
-        raise Unusable("the record is nested too deeply") from None
+        raise RecordError("the record is nested too deeply") from None
 
 
 def known_id(record: Record, names: FieldNames) -> str | None:
@@ -63,7 +63,7 @@ def known_id(record: Record, names: FieldNames) -> str | None:
     try:
         fields = dict(_flatten(record.fields))
         return record_id(record, fields.get(_find(fields, names.id, ID_NAMES, "id") or ""))
-    except (Unusable, RecursionError):
+    except (RecordError, RecursionError):
         return None
 
 
@@ -74,14 +74,14 @@ def record_id(record: Record, value: object) -> str:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise Unusable(f"the id is {value!r:.60}, expected a string or a number")
+        raise RecordError(f"the id is {value!r:.60}, expected a string or a number")
     if not value.strip():
-        raise Unusable("the id is empty; leave the field out to have one made")
+        raise RecordError("the id is empty; leave the field out to have one made")
     if "\0" in value or SURROGATES.search(value):
-        raise Unusable(f"the id {value!r:.60} holds a character that cannot be stored")
+        raise RecordError(f"the id {value!r:.60} holds a character that cannot be stored")
     size = len(value.encode())
     if size > MAX_ID_BYTES:
-        raise Unusable(f"the id has {size} bytes, expected at most {MAX_ID_BYTES}")
+        raise RecordError(f"the id has {size} bytes, expected at most {MAX_ID_BYTES}")
     return value
 
 
@@ -106,7 +106,7 @@ def _find(
 ) -> str | None:
     if named is not None:
         if named not in fields:
-            raise Unusable(f"found no field {named!r} for the {role}; there {_listed(fields)}")
+            raise RecordError(f"found no field {named!r} for the {role}; there {_listed(fields)}")
         return named
     by_lower = {key.lower(): key for key in reversed(list(fields))}
     present = [by_lower[name] for name in usual if name in by_lower]
@@ -118,7 +118,9 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return "\n\n".join(value)
     if not isinstance(value, str):
-        raise Unusable(f"field {name!r} holds {type(value).__name__} {value!r:.40}, expected text")
+        raise RecordError(
+            f"field {name!r} holds {type(value).__name__} {value!r:.40}, expected text"
+        )
     return value
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from search.store import Store
-from search.store.connection import connect, explained, transaction
+from search.store.sqlite.connection import connect, transaction, translate_errors
 
 TABLE = """
 CREATE {kind} TABLE IF NOT EXISTS ingested (
@@ -63,14 +63,14 @@ class Ledger:
             self._connection = apsw.Connection("")
         else:
             self._connection = connect(path, create=not read_only, read_only=read_only)
-        with explained(path):
+        with translate_errors(path):
             if not read_only:
                 self._connection.execute(TABLE.format(kind=""))
             elif not self._connection.table_exists("main", "ingested"):
                 self._connection.execute(TABLE.format(kind="TEMP"))
 
     def __len__(self) -> int:
-        with explained(self._path):
+        with translate_errors(self._path):
             return int(self._connection.execute("SELECT count(*) FROM ingested").get)
 
     def write(self, rows: Iterable[Row]) -> None:
@@ -78,11 +78,11 @@ class Ledger:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         values = [(r.id, r.content_hash, r.passages, r.file, r.line, time) for r in rows]
         statement = "INSERT OR REPLACE INTO ingested VALUES (?, ?, ?, ?, ?, ?)"
-        with explained(self._path), transaction(self._connection):
+        with translate_errors(self._path), transaction(self._connection):
             self._connection.executemany(statement, values)
 
     def forget(self, ids: Iterable[str]) -> None:
-        with explained(self._path), transaction(self._connection):
+        with translate_errors(self._path), transaction(self._connection):
             self._connection.executemany(
                 "DELETE FROM ingested WHERE id = ?", ((document_id,) for document_id in ids)
             )
@@ -90,7 +90,7 @@ class Ledger:
     def hashes(self, ids: Iterable[str]) -> dict[str, str]:
         """The content hash of each of these ids that the ledger knows."""
         query = "SELECT content_hash FROM ingested WHERE id = ?"
-        with explained(self._path):
+        with translate_errors(self._path):
             found = {i: self._connection.execute(query, (i,)).get for i in ids}
         return {i: content_hash for i, content_hash in found.items() if content_hash is not None}
 
@@ -99,7 +99,7 @@ class Ledger:
         query = "SELECT id, content_hash FROM ingested WHERE id > ? ORDER BY id LIMIT ?"
         last = ""
         while True:
-            with explained(self._path):
+            with translate_errors(self._path):
                 rows: list[Any] = self._connection.execute(query, (last, PAGE)).fetchall()
             page: dict[str, str] = dict(rows)
             if not page:
@@ -111,7 +111,7 @@ class Ledger:
         """Compare every id and hash with the store's."""
         missing, extra, changed = [], [], []
         for page in self.pages():
-            stored = store.hashes(list(page))
+            stored = _hashes(store, list(page))
             missing += [i for i in page if i not in stored]
             changed += [i for i in page if i in stored and stored[i] != page[i]]
         for ids in pages(store.ids()):
@@ -123,7 +123,7 @@ class Ledger:
         """The store is the truth: take over what it holds, forget what it does not."""
         found = self.differences(store)
         for ids in pages(iter(found.extra + found.changed)):
-            self.adopt(store.hashes(ids))
+            self.adopt(_hashes(store, ids))
         self.forget(found.missing)
         return found
 
@@ -137,6 +137,10 @@ class Ledger:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _hashes(store: Store, ids: Sequence[str]) -> dict[str, str]:
+    return {i: stored.content_hash for i, stored in store.stored(ids).items()}
 
 
 def pages(ids: Iterator[str]) -> Iterator[Sequence[str]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import apsw
 
 from search.errors import StoreUnavailable
-from search.store.connection import connect, explained
+from search.store.sqlite.connection import connect, translate_errors
 
 HOLDER = "CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY, process, host, since)"
 
@@ -26,7 +26,7 @@ HOLDER = "CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY, process, h
 def only_ingest(ledger: Path) -> Iterator[None]:
     """Hold the lock beside `ledger`. Raises StoreUnavailable when another process has it."""
     path = ledger.with_name(f"{ledger.name}-ingest")
-    with closing(connect(path, create=True)) as connection, explained(path):
+    with closing(connect(path, create=True)) as connection, translate_errors(path):
         connection.set_busy_timeout(0)
         try:
             connection.execute("BEGIN IMMEDIATE")

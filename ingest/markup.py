@@ -8,7 +8,7 @@ from html import unescape
 
 from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, Tag, XMLParsedAsHTMLWarning
 
-from ingest.record import Unusable
+from ingest.record import RecordError
 
 PARAGRAPHS = [
     *("address", "article", "aside", "blockquote", "center", "dd", "details", "div", "dl", "dt"),
@@ -57,7 +57,7 @@ def _soup(html: str) -> BeautifulSoup:
         try:
             return BeautifulSoup(html, "html.parser")
         except (RecursionError, AssertionError, ValueError) as error:
-            raise Unusable(f"the HTML cannot be parsed: {error}") from None
+            raise RecordError(f"the HTML cannot be parsed: {error}") from None
 
 
 def _text(soup: BeautifulSoup) -> str:

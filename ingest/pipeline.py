@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, known_id, to_document
 from ingest.ledger import Ledger, Row, pages
 from ingest.progress import Progress
-from ingest.record import Record, Rejection, Unusable
+from ingest.record import Record, RecordError, Rejection
 from ingest.rejects import Rejects
 from ingest.seen import Seen
 from search.store import Store
-from search.types import Document, Entry
+from search.types import Document, Entry, Passage
 
 # A batch is what a kill can lose, and what lies in memory: enough for well-filled model batches.
 BATCH_DOCUMENTS = 128
@@ -99,22 +99,22 @@ class Pipeline:
                 continue
             try:
                 yield self._prepare(item)
-            except Unusable as error:
-                self.tools.seen.spare(known_id(item, self.tools.names))
+            except RecordError as error:
+                self.tools.seen.protect_from_prune(known_id(item, self.tools.names))
                 self._reject(Rejection(str(error), item.file, item.line, item.fields))
 
     def _prepare(self, record: Record) -> Prepared:
         document = to_document(record, self.tools.names)
         first = self.tools.seen.claim(document.id, record.file, record.line)
         if first is not None:
-            raise Unusable(f"duplicate id {document.id!r}; the record at {first} is used")
+            raise RecordError(f"duplicate id {document.id!r}; the record at {first} is used")
         title, text = self.tools.chunker.fit_title(document.title, document.text)
-        document = Document(document.id, title, text, document.metadata)
+        document = replace(document, title=title, text=text)
         return Prepared(document, content_hash(document, self.tools.chunker), record)
 
     def _load(self, batch: list[Prepared]) -> None:
         store = self.tools.store
-        held = store.hashes([item.document.id for item in batch]) if store is not None else {}
+        held = _hashes(store, [item.document.id for item in batch]) if store is not None else {}
         new = [item for item in batch if held.get(item.document.id) != item.content_hash]
         self.counts.unchanged += len(batch) - len(new)
         if store is None or self.tools.dry_run:
@@ -129,7 +129,7 @@ class Pipeline:
         """The ledger is written last, and only for what the store says it holds."""
         entries = [self._entry(item) for item in new]
         reasons = {failure.document_id: failure.reason for failure in store.put(entries)}
-        held = store.hashes([entry.document.id for entry in entries])
+        held = _hashes(store, [entry.document.id for entry in entries])
         rows = []
         for item, entry in zip(new, entries, strict=True):
             record = item.record
@@ -147,7 +147,7 @@ class Pipeline:
     def _entry(self, item: Prepared) -> Entry:
         document = item.document
         passages = self.tools.chunker.passages(document.title, document.text)
-        return Entry(document, passages, item.content_hash)
+        return Entry(document, tuple(map(Passage, passages)), item.content_hash)
 
     def _reject(self, rejection: Rejection) -> None:
         self.counts.rejected += 1
@@ -163,6 +163,10 @@ class Pipeline:
             self.tools.progress.say(f"… and more, {where}")
         if not self.tools.dry_run:
             self.tools.rejects.add(rejection)
+
+
+def _hashes(store: Store, ids: Sequence[str]) -> dict[str, str]:
+    return {i: stored.content_hash for i, stored in store.stored(ids).items()}
 
 
 def batches(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:

@@ -47,5 +47,5 @@ def place(file: str, line: int | None) -> str:
     return file if line is None else f"{file}:{line}"
 
 
-class Unusable(Exception):
+class RecordError(Exception):
     """This record, or the rest of this file, cannot be used; the message is the reason."""

@@ -17,7 +17,7 @@ class Seen:
         self._connection.execute("PRAGMA journal_mode = OFF")
         self._connection.execute(
             "CREATE TABLE seen (id TEXT PRIMARY KEY, file TEXT, line INTEGER) WITHOUT ROWID;"
-            "CREATE TABLE spared (id TEXT PRIMARY KEY) WITHOUT ROWID"
+            "CREATE TABLE protected (id TEXT PRIMARY KEY) WITHOUT ROWID"
         )
 
     def claim(self, document_id: str, file: str, line: int | None) -> str | None:
@@ -31,13 +31,13 @@ class Seen:
         first: Any = self._connection.execute(query, (document_id,)).fetchone()
         return place(*first)
 
-    def spare(self, document_id: str | None) -> None:
+    def protect_from_prune(self, document_id: str | None) -> None:
         """The record was rejected, yet its id is in the input: not to be pruned, free to claim."""
         if document_id is not None:
-            self._connection.execute("INSERT OR IGNORE INTO spared VALUES (?)", (document_id,))
+            self._connection.execute("INSERT OR IGNORE INTO protected VALUES (?)", (document_id,))
 
     def __contains__(self, document_id: str) -> bool:
-        query = "SELECT 1 FROM seen WHERE id = ?1 UNION ALL SELECT 1 FROM spared WHERE id = ?1"
+        query = "SELECT 1 FROM seen WHERE id = ?1 UNION ALL SELECT 1 FROM protected WHERE id = ?1"
         return self._connection.execute(query, (document_id,)).fetchone() is not None
 
     def close(self) -> None:

@@ -91,12 +91,12 @@ def run(args: argparse.Namespace) -> int:
     queries = read_queries(args)
 
     # Heavy modules only from here on, so that --help and usage errors are instant.
+    from search.filters import parse_filters
     from search.rerank import CrossEncoder
     from search.searcher import Searcher
     from search.store.open import open_store
-    from search.where import parse_where
 
-    where = parse_where(args.where)
+    where = parse_filters(args.where)
     store = open_store(settings)
     try:
         searcher = Searcher(store, lambda: CrossEncoder.load(settings), settings)

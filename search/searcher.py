@@ -29,7 +29,7 @@ class Searcher:
         self._load_reranker = load_reranker
         self._reranker: CrossEncoder | None = None
 
-    def search(self, query: str, where: Sequence[Condition] = ()) -> Ranking:
+    def search(self, query: str, filters: Sequence[Condition] = ()) -> Ranking:
         """The documents that answer `query`, best first; the first stage's if reranking fails.
 
         Raises InputError for an empty query, StoreError when the store cannot be read.
@@ -39,7 +39,7 @@ class Searcher:
             raise InputError("the query is empty: expected some words, for example a question")
         clock = _Clock()
         candidates = self.store.retrieve(
-            query, self.settings.candidates, where, self.settings.retrieval
+            query, self.settings.candidates, filters, self.settings.retrieval
         )
         clock.lap("retrieve")
         hits, skipped = self._second_stage(query, candidates, clock)

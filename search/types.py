@@ -17,13 +17,45 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a document came from: a file's absolute path ("-": standard input) and a line in it.
+
+    `line` counts from 1; None when the whole file is the document.
+    """
+
+    file: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where in its source a passage begins, as far as the format tells; lines and pages from 1."""
+
+    line: int | None = None
+    page: int | None = None
+    heading: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """One record of the user's corpus, cleaned; `id` is exactly what the input said."""
+    """One record of the user's corpus, cleaned.
+
+    `id` is exactly what the input said; for a file that is one document, the file's whole path.
+    """
 
     id: str
     title: str
     text: str
     metadata: Mapping[str, Value] = field(default_factory=dict)
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of a document that both models read whole."""
+
+    text: str
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +63,19 @@ class Entry:
     """A document ready to be stored: its passages, and the hash that tells whether it changed."""
 
     document: Document
-    passages: tuple[str, ...]
+    passages: tuple[Passage, ...]
     content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store holds of one document, as far as a new version of it is compared with that.
+
+    `source` is None for a document stored before sources were kept.
+    """
+
+    content_hash: str
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +110,8 @@ class Candidate:
     score: float
     rank: int
     metadata: Mapping[str, Value] = field(default_factory=dict)
+    source: Source | None = None
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +128,26 @@ class Hit:
     retrieval_rank: int
     """The document's place in the first stage, from 1, among documents (not passages)."""
     retrieval_score: float
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.candidate.document_id
+
+    @property
+    def title(self) -> str:
+        """The document's title; empty when it has none."""
+        return self.candidate.title
+
+    @property
+    def passage(self) -> str:
+        """The text of the document's best passage."""
+        return self.candidate.passage
+
+    @property
+    def metadata(self) -> Mapping[str, Value]:
+        """The document's metadata."""
+        return self.candidate.metadata
 
 
 @dataclass(frozen=True, slots=True)

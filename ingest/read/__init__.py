@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ingest.read.source import Options, Source
 from ingest.read.walk import Skipped, sources
-from ingest.record import Record, Rejection, Unusable
+from ingest.record import Record, RecordError, Rejection
 from search.errors import MissingExtra
 
 Items = Iterator[Record | Rejection]
@@ -31,8 +31,8 @@ def _read_file(source: Source, options: Options) -> Items:
             empty = False
             yield item
         if empty:
-            raise Unusable("the file holds no records")
-    except (Unusable, MissingExtra) as error:
+            raise RecordError("the file holds no records")
+    except (RecordError, MissingExtra) as error:
         reason = str(error)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         reason = f"the gzip data is cut short or broken ({error}); nothing after this was read"

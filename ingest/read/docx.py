@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ingest.read.source import Options, Source, open_bytes
 from ingest.read.text import whole_file
-from ingest.record import Record, Unusable
+from ingest.record import Record, RecordError
 from search.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def read_docx(source: Source, options: Options) -> Iterator[Record]:
             document = open_docx(stream)
             title, text = _title(document), "\n\n".join(_blocks(document))
         except Exception as error:  # noqa: BLE001  # a broken file can fail anywhere in the parser
-            raise Unusable(f"broken DOCX: {error} ({type(error).__name__})") from None
+            raise RecordError(f"broken DOCX: {error} ({type(error).__name__})") from None
     yield whole_file(source, {"title": title, "text": text}, plain=True)
 
 

@@ -9,7 +9,7 @@ from bs4.dammit import EncodingDetector
 from ingest.markup import page
 from ingest.read.source import Options, Source, decode, read_bytes
 from ingest.read.text import whole_file
-from ingest.record import Record, Unusable
+from ingest.record import Record, RecordError
 
 
 def read_html(source: Source, options: Options) -> Iterator[Record]:
@@ -29,7 +29,7 @@ def _decode(data: bytes, options: Options) -> str:
     except LookupError:
         return decode(data)
     except UnicodeDecodeError as error:
-        raise Unusable(
+        raise RecordError(
             f"byte {error.start} is not valid {declared}, which the page says it is in; "
             "name its real encoding, e.g. --encoding utf-8"
         ) from None

@@ -12,7 +12,7 @@ from ijson.common import ObjectBuilder
 
 from ingest.read.jsonl import describe
 from ingest.read.source import Options, Source, not_utf8, open_bytes, too_large
-from ingest.record import Record, Rejection, Unusable
+from ingest.record import Record, RecordError, Rejection
 
 WRAPPER = "documents"
 MAX_DEPTH = 100
@@ -34,7 +34,7 @@ def read_json(source: Source, options: Options) -> Iterator[Record | Rejection]:
                     yield Rejection(reason, source.name, line, raw=str(value))
         except (ijson.JSONError, ValueError) as error:
             reason = str(error).splitlines()[0].strip()
-            raise Unusable(
+            raise RecordError(
                 f"broken JSON at line {feed.line}: {reason}; nothing after it was read"
             ) from None
 
@@ -86,7 +86,9 @@ def _build(events: Events, event: str, value: Any) -> Any:
         if depth == 0:
             return builder.value
         if depth > MAX_DEPTH:
-            raise Unusable(f"JSON nested deeper than {MAX_DEPTH} levels; nothing after it was read")
+            raise RecordError(
+                f"JSON nested deeper than {MAX_DEPTH} levels; nothing after it was read"
+            )
         event, value = next(events)
 
 
@@ -104,7 +106,7 @@ class _Feed:
 
     def read(self, size: int) -> bytes:
         if self.since_record > self._limit:
-            raise Unusable(
+            raise RecordError(
                 f"line {self.line}: {too_large('record', self._limit)}; nothing after it was read"
             )
         data = self._stream.readline(size)
@@ -122,4 +124,6 @@ class _Feed:
             self._decoder.decode(data)
         except UnicodeDecodeError as error:
             at = self._offset - pending + error.start
-            raise Unusable(f"line {self.line}: {not_utf8(error.object[error.start], at)}") from None
+            raise RecordError(
+                f"line {self.line}: {not_utf8(error.object[error.start], at)}"
+            ) from None

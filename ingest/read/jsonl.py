@@ -9,7 +9,7 @@ from typing import Any
 
 from ingest.read.lines import BadLine, Lines
 from ingest.read.source import Options, Source, open_bytes
-from ingest.record import Record, Rejection, Unusable, place
+from ingest.record import Record, RecordError, Rejection, place
 
 NOTE = "_reject"
 RAW = "_raw"
@@ -28,7 +28,7 @@ def read_jsonl(source: Source, options: Options) -> Iterator[Record | Rejection]
                     yield Record(_object(line), source.name, lines.number)
             except StopIteration:
                 return
-            except Unusable as error:
+            except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else (line or "").rstrip()
                 yield Rejection(str(error), source.name, lines.number, raw=raw)
 
@@ -36,14 +36,14 @@ def read_jsonl(source: Source, options: Options) -> Iterator[Record | Rejection]
 def _object(line: str) -> dict[str, Any]:
     value = parse(line.strip())
     if not isinstance(value, dict):
-        raise Unusable(f"found {describe(value)}, expected a JSON object")
+        raise RecordError(f"found {describe(value)}, expected a JSON object")
     if NOTE not in value:
         return value
     note = value.pop(NOTE)
     if isinstance(value.get(RAW), str):
         return _mended(value[RAW])
     if not value:
-        raise Unusable(_repeated(note))
+        raise RecordError(_repeated(note))
     return value
 
 
@@ -60,8 +60,8 @@ def _mended(raw: str) -> dict[str, Any]:
     """A line that could not be read before: by now it should be a JSON object."""
     try:
         return _object(raw)
-    except Unusable as error:
-        raise Unusable(f"{RAW} is not mended yet: {error}") from None
+    except RecordError as error:
+        raise RecordError(f"{RAW} is not mended yet: {error}") from None
 
 
 def parse(text: str) -> Any:
@@ -69,11 +69,11 @@ def parse(text: str) -> Any:
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=lambda name: None)
     except json.JSONDecodeError as error:
-        raise Unusable(f"broken JSON at column {error.colno}: {error.msg}") from None
+        raise RecordError(f"broken JSON at column {error.colno}: {error.msg}") from None
     except RecursionError:
-        raise Unusable("the JSON is nested too deeply") from None
+        raise RecordError("the JSON is nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits
-        raise Unusable(f"broken JSON: {error}") from None
+        raise RecordError(f"broken JSON: {error}") from None
 
 
 def describe(value: object) -> str:

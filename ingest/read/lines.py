@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 from ingest.read.source import CHUNK, decode, too_large
-from ingest.record import Unusable
+from ingest.record import RecordError
 
 
-class BadLine(Unusable):
+class BadLine(RecordError):
     """One line cannot be used; the lines after it can. `raw` is what it held, if it was kept."""
 
     def __init__(self, reason: str, raw: str | None = None) -> None:
@@ -42,7 +42,7 @@ class Lines:
             raise BadLine(too_large("line", self._limit))
         try:
             return decode(raw, start)
-        except Unusable as error:
+        except RecordError as error:
             raise BadLine(str(error), raw.decode("utf-8", "backslashreplace").rstrip()) from None
 
     def _skip_rest(self, raw: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ingest.read.source import Options, Source, open_bytes, too_large
 from ingest.read.text import whole_file
-from ingest.record import Record, Unusable
+from ingest.record import Record, RecordError
 from search.errors import MissingExtra
 
 # A line break inside a paragraph is only where the paper ended.
@@ -35,13 +35,13 @@ def read_pdf(source: Source, options: Options) -> Iterator[Record]:
                 pages.append(LINE_BREAK.sub(" ", page.extract_text()))
                 size += len(pages[-1])
                 if size > options.max_record_bytes:
-                    raise Unusable(too_large("text", options.max_record_bytes))
+                    raise RecordError(too_large("text", options.max_record_bytes))
         except FileNotDecryptedError:
-            raise Unusable("the PDF is encrypted; save a copy without a password") from None
-        except (Unusable, KeyboardInterrupt):
+            raise RecordError("the PDF is encrypted; save a copy without a password") from None
+        except (RecordError, KeyboardInterrupt):
             raise
         except Exception as error:  # noqa: BLE001  # a broken file can fail anywhere in the parser
-            raise Unusable(f"broken PDF: {error} ({type(error).__name__})") from None
+            raise RecordError(f"broken PDF: {error} ({type(error).__name__})") from None
     if not any(map(str.strip, pages)):
-        raise Unusable("the PDF holds no text; scanned pages need text recognition (OCR) first")
+        raise RecordError("the PDF holds no text; scanned pages need text recognition (OCR) first")
     yield whole_file(source, {"title": str(title), "text": "\n\n".join(pages)}, plain=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ingest.record import Unusable
+from ingest.record import RecordError
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -61,7 +61,7 @@ def open_bytes(source: Source, options: Options) -> Iterator[io.BufferedReader]:
     """The content as buffered bytes in UTF-8, without a byte order mark."""
     if source.path is None:
         if options.stdin is None:
-            raise Unusable("there is no standard input to read")
+            raise RecordError("there is no standard input to read")
         yield _opened(options.stdin, source, options)
         return
     meter = options.meter
@@ -75,7 +75,7 @@ def open_bytes(source: Source, options: Options) -> Iterator[io.BufferedReader]:
 
 
 def read_text(source: Source, options: Options) -> str:
-    """A whole text file, strictly decoded; Unusable says at which byte it is not text."""
+    """A whole text file, strictly decoded; RecordError says at which byte it is not text."""
     return decode(read_bytes(source, options))
 
 
@@ -84,7 +84,7 @@ def read_bytes(source: Source, options: Options) -> bytes:
     with open_bytes(source, options) as stream:
         data = stream.read(options.max_record_bytes + 1)
     if len(data) > options.max_record_bytes:
-        raise Unusable(too_large("file", options.max_record_bytes))
+        raise RecordError(too_large("file", options.max_record_bytes))
     return data
 
 
@@ -93,10 +93,12 @@ def decode(data: bytes, offset: int = 0) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unusable(not_utf8(data[error.start], offset + error.start)) from None
+        raise RecordError(not_utf8(data[error.start], offset + error.start)) from None
     if "\0" in text:
         at = offset + data.index(b"\0")
-        raise Unusable(f"NUL byte at byte {at}: this is not text (UTF-16? say --encoding utf-16)")
+        raise RecordError(
+            f"NUL byte at byte {at}: this is not text (UTF-16? say --encoding utf-16)"
+        )
     return text
 
 
@@ -115,7 +117,7 @@ def _opened(raw: BinaryIO, source: Source, options: Options) -> io.BufferedReade
     stream = _gunzipped(io.BufferedReader(cast(io.RawIOBase, raw)), source.name)
     stream = _utf8(stream, options.encoding) if source.suffix not in BINARY else stream
     if not stream.peek(1):
-        raise Unusable("the file is empty")
+        raise RecordError("the file is empty")
     return stream
 
 
@@ -123,7 +125,7 @@ def _gunzipped(stream: io.BufferedReader, name: str) -> io.BufferedReader:
     if stream.peek(2)[:2] == GZIP_MAGIC:
         return io.BufferedReader(gzip.GzipFile(fileobj=stream))
     if name.lower().endswith(".gz") and stream.peek(1):
-        raise Unusable("the name ends in .gz, but the content is not gzip")
+        raise RecordError("the name ends in .gz, but the content is not gzip")
     return stream
 
 
@@ -168,6 +170,8 @@ class _Transcoder(io.RawIOBase):
             text = self._decoder.decode(data, final=self._ended)
         except UnicodeDecodeError as error:
             at = self._offset + error.start
-            raise Unusable(f"byte {at} or just before it is not valid {self._encoding}") from None
+            raise RecordError(
+                f"byte {at} or just before it is not valid {self._encoding}"
+            ) from None
         self._offset += len(data)
         self._ready = text.encode("utf-8", "replace")

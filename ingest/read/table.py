@@ -10,7 +10,7 @@ from typing import Any
 
 from ingest.read.lines import BadLine, Lines
 from ingest.read.source import Options, Source, open_bytes
-from ingest.record import Record, Rejection, Unusable
+from ingest.record import Record, RecordError, Rejection
 
 DELIMITERS = ",;\t|"
 # As JSON writes numbers: 007 is a code, and more digits may not fit into 64 bits.
@@ -25,7 +25,7 @@ def read_table(source: Source, options: Options) -> Iterator[Record | Rejection]
         lines = Lines(stream, options.max_record_bytes)
         first = next(lines, "")
         if not first.strip():
-            raise Unusable("found no header line, expected the names of the columns")
+            raise RecordError("found no header line, expected the names of the columns")
         delimiter = "\t" if source.suffix == ".tsv" else max(DELIMITERS, key=first.count)
         header = _header(next(csv.reader([first], delimiter=delimiter)))
         rows = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -37,7 +37,7 @@ def read_table(source: Source, options: Options) -> Iterator[Record | Rejection]
                     yield Record(_fields(header, row), source.name, start)
             except StopIteration:
                 return
-            except Unusable as error:
+            except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else delimiter.join(row)
                 yield Rejection(str(error), source.name, start, raw=raw)
             except csv.Error as error:
@@ -50,14 +50,14 @@ def _header(cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
-        raise Unusable(f"the header names {', '.join(map(repr, repeated))} more than once")
+        raise RecordError(f"the header names {', '.join(map(repr, repeated))} more than once")
     return names
 
 
 def _fields(header: list[str], row: list[str]) -> dict[str, Any]:
     """Empty cells and columns without a name are left out."""
     if len(row) != len(header):
-        raise Unusable(f"found {len(row)} cells, the header has {len(header)}")
+        raise RecordError(f"found {len(row)} cells, the header has {len(header)}")
     return {name: _value(cell) for name, cell in zip(header, row, strict=True) if name and cell}
 
 

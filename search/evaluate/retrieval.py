@@ -11,8 +11,8 @@ from search.errors import InputError
 from search.evaluate.data import Task
 from search.evaluate.scoring import Retrieve
 from search.store import Store
-from search.store.fusion import relative_score_fusion
 from search.store.sqlite import FUSION_DEPTH
+from search.store.sqlite.fusion import relative_score_fusion
 from search.types import Candidate, RetrievalMode
 
 HASH_PAGE = 1000
@@ -72,8 +72,8 @@ def fingerprint(store: Store) -> dict[str, object]:
     digest = hashlib.sha256()
     ids = sorted(store.ids())
     for start in range(0, len(ids), HASH_PAGE):
-        for document_id, content in sorted(store.hashes(ids[start : start + HASH_PAGE]).items()):
-            digest.update(f"{document_id}\0{content}\n".encode())
+        for document_id, held in sorted(store.stored(ids[start : start + HASH_PAGE]).items()):
+            digest.update(f"{document_id}\0{held.content_hash}\n".encode())
     return {
         "kind": info.kind,
         "passages": info.passages,

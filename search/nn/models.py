@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from search.errors import ModelError
 from search.nn.device import Placement, place
 from search.nn.folder import read_json
-from search.nn.precision import halve
+from search.nn.precision import to_half_precision
 from search.nn.runner import Head, Runner, is_out_of_memory
 
 
@@ -94,7 +94,7 @@ def _load(kind: str, folder: Path, placement: Placement) -> nn.Module:
             f"expected a checkpoint trained as {type(model).__name__}"
         )
     if placement.dtype != torch.float32:
-        halve(model, placement.dtype)
+        to_half_precision(model, placement.dtype)
     ready: nn.Module = model.eval().to(placement.device)
     return ready
 

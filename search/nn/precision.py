@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-def halve(model: nn.Module, dtype: torch.dtype) -> None:
+def to_half_precision(model: nn.Module, dtype: torch.dtype) -> None:
     """Put the matrices of the transformer's layers in `dtype`, in place; the rest stays fp32.
 
     Embeddings, layer norms, residual sums and the head are cheap, and carry the error that counts:

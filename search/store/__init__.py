@@ -5,7 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
+import numpy as np
+from numpy.typing import NDArray
+
+from search.types import (
+    Candidate,
+    Condition,
+    EmbeddingInfo,
+    Entry,
+    Failure,
+    RetrievalMode,
+    Stored,
+    StoreInfo,
+)
+
+
+class Embedder(Protocol):
+    """What a store asks of an embedding model; its vectors have length 1."""
+
+    @property
+    def info(self) -> EmbeddingInfo: ...
+
+    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
+        """(texts, dimensions)"""
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        """(dimensions,)"""
 
 
 class Store(Protocol):
@@ -17,8 +42,8 @@ class Store(Protocol):
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove these documents and their passages; the number of documents that were there."""
 
-    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
-        """The content hash of each of these documents that is stored; absent ones are left out."""
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """What is held of each of these documents; absent ones are left out."""
 
     def ids(self) -> Iterator[str]:
         """Every stored document's id, streamed."""
@@ -27,7 +52,7 @@ class Store(Protocol):
         self,
         query: str,
         k: int,
-        where: Sequence[Condition] = (),
+        filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         """The k passages nearest the query, best first, ranks from 1; higher scores are better."""

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from machine import processor
 
-from search.store.connection import connect, load_vector_functions, transaction
 from search.store.sqlite import SqliteStore
-from search.types import Condition, Document, EmbeddingInfo, Entry
+from search.store.sqlite.connection import connect, load_vector_functions, transaction
+from search.types import Condition, Document, EmbeddingInfo, Entry, Passage
 
 DIMENSIONS, K, REPEATS, BATCH = 384, 100, 20, 1000
 YEAR = Condition("year", "=", 2005)
@@ -100,7 +100,7 @@ def fill(store: SqliteStore, random: np.random.Generator, passages: int) -> floa
     for first in range(0, passages, BATCH):
         texts = {i: f"{i} {words(random, WORDS_PER_PASSAGE)}" for i in range(first, first + BATCH)}
         entries = [
-            Entry(Document(f"d{i}", "", text, {"year": 2000 + i % 20}), (text,), "1")
+            Entry(Document(f"d{i}", "", text, {"year": 2000 + i % 20}), (Passage(text),), "1")
             for i, text in texts.items()
         ]
         start = time.perf_counter()

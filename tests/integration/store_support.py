@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from search.store.writing import Embedder
-from search.types import Document, EmbeddingInfo, Entry, Value
+from search.store import Embedder
+from search.types import Document, EmbeddingInfo, Entry, Passage, Value
 
 DIMENSIONS = 64
 
@@ -42,7 +42,7 @@ def entry(
 ) -> Entry:
     """A document of these passages; its content hash is `version`."""
     document = Document(document_id, title, " ".join(passages), metadata)
-    return Entry(document, passages, version)
+    return Entry(document, tuple(map(Passage, passages)), version)
 
 
 WORDS = ["heart", "disease", "surgery", "diet", "prevention", "stroke", "asthma", "salt", "risk"]

@@ -15,7 +15,7 @@ from store_support import HashedWords, entry, random_entries
 import config
 from search.store import Store
 from search.store.sqlite import SqliteStore
-from search.types import Condition, Failure, RetrievalMode, passage_input
+from search.types import Condition, Failure, RetrievalMode, Stored, passage_input
 
 MODES: list[RetrievalMode] = ["hybrid", "near_text", "bm25"]
 STORES = ["sqlite", "weaviate"]
@@ -60,7 +60,7 @@ def filled(
 def test_what_was_put_is_there(store: Store) -> None:
     assert store.put([entry("a", "one", "two", version="h1"), entry("b", "three")]) == []
     assert sorted(store.ids()) == ["a", "b"]
-    assert store.hashes(["a", "c", "\ud800"]) == {"a": "h1"}
+    assert store.stored(["a", "c", "\ud800"]) == {"a": Stored("h1")}
     info = store.describe()
     assert (info.documents, info.passages) == (2, 3)
     assert store.check() == []
@@ -146,7 +146,7 @@ def test_a_list_matches_by_any_member_and_differs_by_all(store: Store) -> None:
 def test_a_shorter_version_leaves_nothing_of_the_longer(store: Store) -> None:
     store.put([entry("a", "old heart", "old asthma", "old stroke", version="1", kind="old")])
     store.put([entry("a", "new heart", version="2", kind="new")])
-    assert store.hashes(["a"]) == {"a": "2"}
+    assert store.stored(["a"]) == {"a": Stored("2")}
     assert store.describe().passages == 1
     assert store.retrieve("asthma stroke", 9, mode="bm25") == []
     assert [c.passage for c in store.retrieve("old asthma", 9, mode="near_text")] == ["new heart"]
@@ -156,7 +156,7 @@ def test_a_shorter_version_leaves_nothing_of_the_longer(store: Store) -> None:
 
 def test_the_later_of_two_versions_in_a_batch_wins(store: Store) -> None:
     store.put([entry("a", "one", "two", version="1"), entry("a", "three", version="2")])
-    assert store.hashes(["a"]) == {"a": "2"}
+    assert store.stored(["a"]) == {"a": Stored("2")}
     assert store.describe().passages == 1
 
 

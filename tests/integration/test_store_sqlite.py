@@ -17,8 +17,8 @@ import pytest
 from store_support import HashedWords, entry, random_entries
 
 from search.errors import ModelError, ModelMismatch, StoreError, StoreMissing, StoreUnavailable
-from search.store.connection import connect, explained, transaction
 from search.store.sqlite import SqliteStore
+from search.store.sqlite.connection import connect, transaction, translate_errors
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +99,7 @@ def test_a_lock_is_explained(tmp_path: Path) -> None:
     with (
         transaction(holder),
         pytest.raises(StoreUnavailable, match="locked by another process"),
-        explained(path),
+        translate_errors(path),
         transaction(waiter),
     ):
         pass
@@ -279,7 +279,7 @@ def test_a_kill_leaves_the_last_whole_batch(tmp_path: Path) -> None:
             lines = writer.stdout.read().split()
         reported = max(reported + 1, *map(int, lines)) if lines else reported + 1
         store = SqliteStore(path, HashedWords(), read_only=True)
-        hashes = set(store.hashes([f"d{i}" for i in range(20)]).values())
+        hashes = {held.content_hash for held in store.stored([f"d{i}" for i in range(20)]).values()}
         # The batch after the last reported one may have been on disk before it could be reported.
         assert hashes in ({str(reported)}, {str(reported + 1)})
         assert store.describe().documents == 20

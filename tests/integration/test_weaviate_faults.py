@@ -18,7 +18,7 @@ from weaviate_server import Server
 import config
 from search.errors import ModelMismatch, StoreError, StoreMissing, StoreUnavailable
 from search.store.weaviate.store import WeaviateStore
-from search.types import Condition, Entry
+from search.types import Condition, Entry, Stored
 
 
 class Open(Protocol):
@@ -160,9 +160,9 @@ def test_a_refused_object_is_named_and_the_rest_is_stored(
     )
     assert [failure.document_id for failure in failures] == ["new", "old"]
     assert all("vector" in failure.reason for failure in failures)
-    assert len(store.hashes([f"d{i}" for i in range(20)])) == 20
+    assert len(store.stored([f"d{i}" for i in range(20)])) == 20
     # Half of the new document is taken back; the old one counts as not stored, and is sent again.
-    assert store.hashes(["new", "old"]) == {}
+    assert store.stored(["new", "old"]) == {}
     assert "new" not in set(store.ids())
     assert store.put([entry("old", "changed", "mended", version="3")]) == []
     sound(opened, weaviate_server, collection, 21)
@@ -210,7 +210,7 @@ def test_a_read_only_server_stops_the_import(
     set_shards(weaviate_server, collection, "READY")
     sound(opened, weaviate_server, collection, 10)
     assert store.put(changed) == []
-    assert store.hashes(["d0", "more"]) == {"d0": "2", "more": "1"}
+    assert store.stored(["d0", "more"]) == {"d0": Stored("2"), "more": Stored("1")}
 
 
 def test_a_class_that_differs_is_named_and_left_alone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from search.rerank import ModelSettings, Scored
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
+from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, Stored, StoreInfo
 
 
 class ListStore:
@@ -18,7 +18,7 @@ class ListStore:
         self,
         query: str,
         k: int,
-        where: Sequence[Condition] = (),
+        filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         return self.candidates[:k]
@@ -29,7 +29,7 @@ class ListStore:
     def delete(self, document_ids: Iterable[str]) -> int:
         raise AssertionError("a search must not write")
 
-    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
         return {}
 
     def ids(self) -> Iterator[str]:

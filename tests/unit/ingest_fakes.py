@@ -12,6 +12,7 @@ from search.types import (
     Entry,
     Failure,
     RetrievalMode,
+    Stored,
     StoreInfo,
 )
 
@@ -44,8 +45,9 @@ class MemoryStore:
         self.entries = {i: entry for i, entry in self.entries.items() if i not in ids}
         return len(there)
 
-    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
-        return {i: self.entries[i].content_hash for i in document_ids if i in self.entries}
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
+        there = {i: self.entries[i] for i in document_ids if i in self.entries}
+        return {i: Stored(e.content_hash, e.document.source) for i, e in there.items()}
 
     def ids(self) -> Iterator[str]:
         return iter([*self.entries, *self.half])
@@ -54,7 +56,7 @@ class MemoryStore:
         self,
         query: str,
         k: int,
-        where: Sequence[Condition] = (),
+        filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         raise AssertionError("ingest does not search")

@@ -10,7 +10,7 @@ from fakes import ListStore, candidate
 import config
 from search.errors import InputError
 from search.evaluate.retrieval import check_depth, fingerprint, retrieve_pool
-from search.types import Candidate, Condition, RetrievalMode
+from search.types import Candidate, Condition, RetrievalMode, Stored
 
 VECTOR = [
     candidate("out", "near but not judged", 0.95, 1),
@@ -26,8 +26,8 @@ WORDS = [
 ]
 
 
-class TwoLegs(ListStore):
-    """A store whose legs find different passages; knows its content hashes."""
+class TwoRankings(ListStore):
+    """A store whose two rankings hold different passages; knows its content hashes."""
 
     def __init__(self, hashes: Mapping[str, str] | None = None) -> None:
         super().__init__(VECTOR)
@@ -37,18 +37,18 @@ class TwoLegs(ListStore):
         self,
         query: str,
         k: int,
-        where: Sequence[Condition] = (),
+        filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         assert mode != "hybrid", "a pool is fused from its legs"
         return (VECTOR if mode == "near_text" else WORDS)[:k]
 
-    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
-        return {i: self._hashes[i] for i in document_ids if i in self._hashes}
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
+        return {i: Stored(self._hashes[i]) for i in document_ids if i in self._hashes}
 
 
 def pool(mode: RetrievalMode, alpha: float = 0.5) -> list[tuple[str, int, float]]:
-    found = retrieve_pool(TwoLegs(), "q", frozenset("abcx"), 5, mode, alpha)
+    found = retrieve_pool(TwoRankings(), "q", frozenset("abcx"), 5, mode, alpha)
     assert [c.rank for c in found] == list(range(1, len(found) + 1))
     return [(c.document_id, c.passage_index, round(c.score, 6)) for c in found]
 
@@ -77,6 +77,9 @@ def test_a_hybrid_k_beyond_the_fusion_depth_is_refused() -> None:
 
 
 def test_a_fingerprint_changes_with_any_documents_content() -> None:
-    same = [fingerprint(TwoLegs({"a": "1", "b": "2"})), fingerprint(TwoLegs({"b": "2", "a": "1"}))]
+    same = [
+        fingerprint(TwoRankings({"a": "1", "b": "2"})),
+        fingerprint(TwoRankings({"b": "2", "a": "1"})),
+    ]
     assert same[0] == same[1]
-    assert fingerprint(TwoLegs({"a": "1", "b": "3"})) != same[0]
+    assert fingerprint(TwoRankings({"a": "1", "b": "3"})) != same[0]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search.store.fts import index_text, match_expression
-from search.store.schema import TABLES
+from search.store.sqlite.fts import index_text, match_expression
+from search.store.sqlite.schema import TABLES
 
 
 def index_of(*texts: str) -> apsw.Connection:

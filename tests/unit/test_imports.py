@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "config": {"search.errors", "search.types"},
     "search.types": set(),
     "search.errors": set(),
-    "search.where": {"search.errors", "search.types"},
+    "search.filters": {"search.errors", "search.types"},
     "search.answer": {"search.types"},
     "search.render": {"search.answer", "search.types"},
     "search.nn": {"search.errors", "search.types"},
@@ -26,14 +26,14 @@ MAY_IMPORT = {
     "search.searcher": {"config", "search.errors", "search.rerank", "search.store", "search.types"},
     "ingest": {"config", "search.embed", "search.errors", "search.store", "search.types"},
     "search.evaluate": {"config", "ingest", "search"},
-    "search.train": {"config", "ingest", "search"},
+    "training": {"config", "ingest", "search"},
     "search.serve": {"config", "search"},
     "search.__main__": {"config", "search"},
 }
 # Heavy or foreign packages, and the only rooms that may import them.
 ONLY_IN = {
-    "torch": {"search.nn", "search.train"},
-    "transformers": {"search.nn", "search.train"},
+    "torch": {"search.nn", "training"},
+    "transformers": {"search.nn", "training"},
     "apsw": {"search.store", "ingest.ledger", "ingest.lock", "ingest.seen"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},
@@ -47,7 +47,7 @@ ONLY_IN = {
 
 def modules() -> list[tuple[str, Path]]:
     found = []
-    for room in ("config", "ingest", "search"):
+    for room in ("config", "ingest", "search", "training"):
         for path in sorted((ROOT / room).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             found.append((".".join(p for p in parts if p != "__init__"), path))
@@ -82,7 +82,7 @@ def test_arrows_point_down(module: str, path: Path) -> None:
         return  # the package itself, empty
     room = room_of(module)
     for name in imported(path):
-        if name.split(".")[0] in ("config", "ingest", "search"):
+        if name.split(".")[0] in ("config", "ingest", "search", "training"):
             allowed = any(within(name, other) for other in MAY_IMPORT[room] | {room})
             assert allowed or name == "search", f"{module} imports {name}, not below it"
 
@@ -105,7 +105,7 @@ def test_only_main_modules_read_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["ingest", "search", "search.evaluate", "search.serve", "search.train"]
+    "command", ["ingest", "search", "search.evaluate", "search.serve", "training"]
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (

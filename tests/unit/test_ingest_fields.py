@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.fields import FieldNames, known_id, to_document
-from ingest.record import Record, Unusable
+from ingest.record import Record, RecordError
 from search.types import Document
 
 
@@ -17,7 +17,7 @@ def document(names: FieldNames | None = None, **fields: Any) -> Document:
 
 
 def reason(names: FieldNames | None = None, **fields: Any) -> str:
-    with pytest.raises(Unusable) as error:
+    with pytest.raises(RecordError) as error:
         document(names, **fields)
     return str(error.value)
 

@@ -8,12 +8,12 @@ import pytest
 from ingest_fakes import MemoryStore
 
 from ingest.ledger import PAGE, Ledger, Row
-from search.types import Document, Entry
+from search.types import Document, Entry, Passage
 
 
 def store_of(**hashes: str) -> MemoryStore:
     store = MemoryStore()
-    store.put([Entry(Document(i, "", "x"), ("x",), h) for i, h in hashes.items()])
+    store.put([Entry(Document(i, "", "x"), (Passage("x"),), h) for i, h in hashes.items()])
     return store
 
 

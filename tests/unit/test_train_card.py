@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from search.train.__main__ import main
-from search.train.card import write_card
-from search.train.lists import TrainingList
+from training.__main__ import main
+from training.card import write_card
+from training.lists import TrainingList
 
 
 def test_the_card_tells_data_licences_and_command(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_folder_that_is_no_data_set_is_named(
     assert "train.tsv: no such split" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["search.train", "search.train.convert"])
+@pytest.mark.parametrize("module", ["training", "training.convert"])
 def test_help_loads_nothing_heavy(module: str) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['x', '--help']\n"
@@ -55,4 +55,4 @@ def test_help_loads_nothing_heavy(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "usage: python -m search.train" in done.stdout
+    assert "usage: python -m training" in done.stdout

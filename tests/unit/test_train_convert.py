@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from search.embed import read_pooling
 from search.errors import CheckpointError
-from search.train.convert import convert
-from search.train.convert.__main__ import main
-from search.train.panel import load_panel
+from training.convert import convert
+from training.convert.__main__ import main
+from training.panel import load_panel
 
 onnx = pytest.importorskip("onnx", reason="the 'convert' extra is not installed")
 

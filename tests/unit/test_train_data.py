@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from search.errors import InputError
-from search.train.corpus import read_set
-from search.train.lists import TrainingList, read_lists, write_lists
-from search.train.mine import Miner, overlap, z_scores
-from search.train.panel import Opinion
-from search.train.queries import Example
-from search.train.recipe import Source, mined
 from search.types import EmbeddingInfo
+from training.corpus import read_set
+from training.lists import TrainingList, read_lists, write_lists
+from training.mine import Miner, overlap, z_scores
+from training.panel import Opinion
+from training.queries import Example
+from training.recipe import Source, mined
 
 TOPICS = ("gout", "asthma", "migraine", "anaemia", "eczema", "measles", "rabies", "scurvy")
 ASPECTS = {

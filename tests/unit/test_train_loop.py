@@ -14,10 +14,10 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 from transformers import BertForSequenceClassification as Ranker
 
 from search.errors import CheckpointError, InputError
-from search.train.fit import DISTIL, RANK, SETTLE, Plan, fit, parts, save, soup
-from search.train.lists import TrainingList
-from search.train.loop import rate_at
-from search.train.weights import Trainee, load_ranker
+from training.fit import DISTIL, RANK, SETTLE, Plan, fit, parts, save, soup
+from training.lists import TrainingList
+from training.loop import rate_at
+from training.weights import Trainee, load_ranker
 
 ANSWERS = ("heart attack", "an emergency")
 LISTS = [
@@ -52,7 +52,7 @@ def plan(tmp_path: Path) -> Plan:
 
 def logits(model: Any, folder: Path, passages: tuple[str, ...]) -> torch.Tensor:
     from search.nn.tokens import Tokenizer
-    from search.train.batch import PairEncoder
+    from training.batch import PairEncoder
 
     encoder = PairEncoder(Tokenizer(folder), 0)
     one = TrainingList("heart", "labelled", passages, (0.0,) * len(passages))
@@ -65,7 +65,7 @@ def logits(model: Any, folder: Path, passages: tuple[str, ...]) -> torch.Tensor:
 
 def test_it_learns_to_put_the_answer_first(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = replace(RANK, learning_rate=5e-3)
-    monkeypatch.setattr("search.train.fit.STAGES", (DISTIL, quick, SETTLE))
+    monkeypatch.setattr("training.fit.STAGES", (DISTIL, quick, SETTLE))
     said: list[str] = []
     model = fit(plan, LISTS, said.append)
     found = logits(model, plan.start, LISTS[0].passages)
@@ -113,7 +113,7 @@ def test_the_teacher_is_followed_where_the_first_stage_says_nothing(
     save(contrary, teacher, teacher)
     told = logits(load_ranker(teacher), teacher, LISTS[0].passages)
     quick = replace(DISTIL, learning_rate=5e-3)
-    monkeypatch.setattr("search.train.fit.STAGES", (quick, RANK, SETTLE))
+    monkeypatch.setattr("training.fit.STAGES", (quick, RANK, SETTLE))
     lists = [replace(one, scores=(0.0,) * 4) for one in LISTS[::2]] * 4
     model = fit(replace(plan, teacher=teacher, distil_lists=len(lists)), lists, lambda line: None)
     assert spread(logits(load_ranker(plan.start), plan.start, LISTS[0].passages), told) < -0.99

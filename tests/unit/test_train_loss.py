@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from search.train import loss
+from training import loss
 
 
 def test_with_the_label_alone_listwise_is_cross_entropy() -> None:

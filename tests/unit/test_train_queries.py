@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from search.train.corpus import TrainingSet
-from search.train.phrasing import keywords, ramble, reword, sentences
-from search.train.queries import labelled, made
 from search.types import Document
+from training.corpus import TrainingSet
+from training.phrasing import keywords, ramble, reword, sentences
+from training.queries import labelled, made
 
 PROSE = (
     "Migraine is a headache that returns and that often comes with nausea and light sensitivity. "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from search.train.lists import TrainingList
-from search.train.traps import SURE, trap_lists
+from training.lists import TrainingList
+from training.traps import SURE, trap_lists
 
 ANSWER = (
     "Measles\nThe vaccine against measles is given twice in childhood and protects nearly all. "

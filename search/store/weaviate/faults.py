@@ -25,7 +25,7 @@ NO_REPLICAS = ("cannot achieve consistency level", "not enough replicas", "canno
 
 
 @contextmanager
-def explained(place: str) -> Iterator[None]:
+def translate_errors(place: str) -> Iterator[None]:
     """Turn the client's errors into StoreError or StoreUnavailable that name place and fix."""
     try:
         yield

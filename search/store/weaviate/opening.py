@@ -12,9 +12,9 @@ from weaviate.exceptions import UnexpectedStatusCodeError
 
 from config import WeaviateSettings
 from search.errors import ModelMismatch, StoreError, StoreMissing
+from search.store import Embedder
 from search.store.weaviate import schema
 from search.store.weaviate.probing import Probe
-from search.store.writing import Embedder
 from search.types import EmbeddingInfo
 
 

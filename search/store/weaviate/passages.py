@@ -36,11 +36,11 @@ class Version:
     passage_count: int
 
 
-Stored = dict[int, Version]
+Versions = dict[int, Version]
 """The passages of one document that the server has, by index."""
 
 
-def whole(stored: Stored) -> str | None:
+def whole(stored: Versions) -> str | None:
     """The content hash of a document all of whose passages are there, of one version, else None."""
     versions = set(stored.values())
     if len(versions) != 1:
@@ -64,7 +64,7 @@ def objects_of(entry: Entry, vectors: Sequence[npt.NDArray[np.float32]] | None) 
         DataObject(
             uuid=object_id(document.id, index),
             properties=shared
-            | {"passage_index": index, "text": passage_input(document.title, passage)},
+            | {"passage_index": index, "text": passage_input(document.title, passage.text)},
             vector=None if vectors is None else {VECTOR: vectors[index].tolist()},
         )
         for index, passage in enumerate(entry.passages)

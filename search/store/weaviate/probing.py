@@ -16,9 +16,9 @@ from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
 from config import WeaviateSettings
 from search.errors import ModelMismatch, StoreError
+from search.store import Embedder
 from search.store.weaviate import schema
-from search.store.weaviate.faults import blamed_on_server, explained, short
-from search.store.writing import Embedder
+from search.store.weaviate.faults import blamed_on_server, short, translate_errors
 from search.types import EmbeddingInfo
 
 # Two precisions of one model differ by about 1e-4; two models are nowhere near.
@@ -74,7 +74,7 @@ class Probe:
         plain = self.settings.model_copy(
             update={"collection": name, "tenant": None, "shards": None, "replication_factor": None}
         )
-        with explained(self.place):
+        with translate_errors(self.place):
             definition = schema.class_schema(plain, self.vectorizer, None)
             self.client.collections.create_from_dict(definition)
             try:

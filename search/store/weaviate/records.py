@@ -11,14 +11,14 @@ from weaviate.classes.query import Filter
 from weaviate.exceptions import WeaviateQueryError
 
 from search.errors import StoreUnavailable
-from search.store.weaviate.faults import explained, is_deadline
+from search.store.sqlite.writing import is_encodable
+from search.store.weaviate.faults import is_deadline, translate_errors
 from search.store.weaviate.metadata import definition
-from search.store.weaviate.passages import VERSION, Stored, Version, version_of
-from search.store.writing import is_encodable
+from search.store.weaviate.passages import VERSION, Version, Versions, version_of
 
 # The most objects that a server gives in one answer (QUERY_MAXIMUM_RESULTS), and so the most
 # passages of one document: some two million words.
-MOST_RESULTS = 10_000
+MAX_RESULTS = 10_000
 _DELETED_AT_ONCE = 1000
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Records:
                 raise
             return question()
 
-    def stored(self, document_ids: Sequence[str]) -> dict[str, Stored]:
+    def stored(self, document_ids: Sequence[str]) -> dict[str, Versions]:
         """The passages that the server has of these documents."""
         names = list(dict.fromkeys(filter(is_encodable, document_ids)))
         if not names:
@@ -53,14 +53,14 @@ class Records:
         found = self.asked(
             lambda: self._collection.query.fetch_objects(
                 filters=Filter.by_property("document_id").contains_any(names),
-                limit=MOST_RESULTS,
+                limit=MAX_RESULTS,
                 return_properties=VERSION,
             )
         ).objects
-        if len(found) == MOST_RESULTS and len(names) > 1:
+        if len(found) == MAX_RESULTS and len(names) > 1:
             middle = len(names) // 2
             return self.stored(names[:middle]) | self.stored(names[middle:])
-        stored: dict[str, Stored] = defaultdict(dict)
+        stored: dict[str, Versions] = defaultdict(dict)
         for name, index, version in map(version_of, found):
             stored[name][index] = version
         # Weaviate compares without white space at the ends; ids are compared exactly.
@@ -70,7 +70,7 @@ class Records:
         """Document id, passage index and version of every passage, streamed."""
         passages = iter(self._collection.iterator(return_properties=VERSION))
         while True:
-            with explained(self._place):
+            with translate_errors(self._place):
                 one = next(passages, None)
             if one is None:
                 return

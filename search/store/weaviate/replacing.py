@@ -10,13 +10,13 @@ from uuid import UUID
 import numpy as np
 
 from search.errors import ModelError
+from search.store.sqlite.writing import is_encodable
 from search.store.weaviate.metadata import properties_of
 from search.store.weaviate.opening import Vectors
-from search.store.weaviate.passages import Stored, objects_of
-from search.store.weaviate.records import MOST_RESULTS, Records
+from search.store.weaviate.passages import Versions, objects_of
+from search.store.weaviate.records import MAX_RESULTS, Records
 from search.store.weaviate.schema import object_id
 from search.store.weaviate.sending import Object, Sender
-from search.store.writing import is_encodable
 from search.types import Entry, Failure, passage_input
 
 
@@ -55,7 +55,7 @@ class Replacer:
         self.records.remove(remove)
         return failures
 
-    def _reason(self, entry: Entry, there: Stored, reasons: Mapping[UUID, str]) -> str | None:
+    def _reason(self, entry: Entry, there: Versions, reasons: Mapping[UUID, str]) -> str | None:
         """Why a document that was sent is not stored whole; None when it is."""
         for index in range(len(entry.passages)):
             identity = object_id(entry.document.id, index)
@@ -71,7 +71,7 @@ class Replacer:
         embedder = self.vectors.of_passages
         if embedder is None:
             return [one for entry in entries for one in objects_of(entry, None)]
-        texts = [passage_input(one.document.title, p) for one in entries for p in one.passages]
+        texts = [passage_input(one.document.title, p.text) for one in entries for p in one.passages]
         rows = list(embedder.encode_passages(texts))
         if len(rows) != len(texts) or not all(np.isfinite(row).all() for row in rows):
             raise ModelError(
@@ -88,8 +88,8 @@ class Replacer:
 
 def not_sendable(entry: Entry) -> str | None:
     """Why Weaviate could not hold a document that the embedded store takes."""
-    if len(entry.passages) > MOST_RESULTS:
-        return f"it has {len(entry.passages):,} passages; Weaviate reads back {MOST_RESULTS:,}"
+    if len(entry.passages) > MAX_RESULTS:
+        return f"it has {len(entry.passages):,} passages; Weaviate reads back {MAX_RESULTS:,}"
     if not is_encodable(json.dumps(dict(entry.document.metadata), ensure_ascii=False)):
         return "its metadata holds half of a surrogate pair, which has no UTF-8 form"
     return None

@@ -8,9 +8,9 @@ from typing import Any
 from weaviate.classes.query import HybridFusion, MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
 
+from search.store import Embedder
 from search.store.weaviate.passages import CANDIDATE, candidate_of
 from search.store.weaviate.schema import VECTOR
-from search.store.writing import Embedder
 from search.types import Candidate, RetrievalMode
 
 

@@ -12,25 +12,26 @@ from weaviate.classes.query import Filter
 
 from config import Settings
 from search.errors import StoreMissing
+from search.store import Embedder
+from search.store.sqlite.writing import accept, is_encodable
 from search.store.weaviate.connect import connect
-from search.store.weaviate.faults import explained
+from search.store.weaviate.faults import translate_errors
 from search.store.weaviate.metadata import properties_in, where_filter
 from search.store.weaviate.opening import open_class
-from search.store.weaviate.passages import Stored, whole
+from search.store.weaviate.passages import Versions, whole
 from search.store.weaviate.records import Records
 from search.store.weaviate.replacing import Replacer, not_sendable
 from search.store.weaviate.schema import NO_VECTORIZER, object_id
 from search.store.weaviate.searching import Search
 from search.store.weaviate.sending import Sender
-from search.store.writing import Embedder, accept, is_encodable
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
+from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, Stored, StoreInfo
 
 
 class WeaviateStore:
     """One class of a Weaviate holds the passages. Threads may share an instance.
 
     A document counts as stored when all passages of its newest version are there and no others:
-    Weaviate has no transactions, so a killed ingest leaves mixtures, which `hashes` leaves out
+    Weaviate has no transactions, so a killed ingest leaves mixtures, which `stored` leaves out
     and the next ingest mends.
     """
 
@@ -88,12 +89,12 @@ class WeaviateStore:
             )
         return len(stored)
 
-    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
-        """The content hash of each of these documents that is stored whole."""
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """What is held of each of these documents that is stored whole."""
         with self._explained():
-            stored = self._records.stored(document_ids)
-        found = {name: whole(passages) for name, passages in stored.items()}
-        return {name: content_hash for name, content_hash in found.items() if content_hash}
+            passages = self._records.stored(document_ids)
+        found = {name: whole(there) for name, there in passages.items()}
+        return {name: Stored(content_hash) for name, content_hash in found.items() if content_hash}
 
     def ids(self) -> Iterator[str]:
         """Every document with a passage here, also those that a killed ingest left half."""
@@ -112,23 +113,23 @@ class WeaviateStore:
         self,
         query: str,
         k: int,
-        where: Sequence[Condition] = (),
+        filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         query = query.encode(errors="replace").decode()  # half of a surrogate pair: no UTF-8 form
         with self._explained():
-            filters = None
-            if where:
-                filters = self._filter(where)
-                if filters is None:
+            condition = None
+            if filters:
+                condition = self._filter(filters)
+                if condition is None:
                     return []
-            search = Search(query, k, filters, self._alpha, self._vectors.of_queries)
+            search = Search(query, k, condition, self._alpha, self._vectors.of_queries)
             return self._records.asked(lambda: search.run(self._collection, mode))
 
     def check(self) -> list[str]:
         """Documents that are not whole; reads a few properties of every passage."""
-        documents: dict[str, Stored] = defaultdict(dict)
+        documents: dict[str, Versions] = defaultdict(dict)
         for name, index, version in self._records.all():
             documents[name][index] = version
         return [
@@ -162,13 +163,13 @@ class WeaviateStore:
         over_all = self._collection.aggregate.over_all
         return self._records.asked(lambda: over_all(filters=filters)).total_count or 0
 
-    def _filter(self, where: Sequence[Condition]) -> Any:
+    def _filter(self, filters: Sequence[Condition]) -> Any:
         """The conditions for this class, or None when nothing can match them."""
-        if not all(is_encodable(f"{one.field}{one.value}") for one in where):
+        if not all(is_encodable(f"{one.field}{one.value}") for one in filters):
             return None  # no stored text is like that
-        if not properties_in(where) <= self._records.properties:
+        if not properties_in(filters) <= self._records.properties:
             self._records.refresh_properties()  # another process may have added some
-        return where_filter(where, self._records.properties)
+        return where_filter(filters, self._records.properties)
 
     def _use(self, name: str, tenant: str | None, create: bool) -> Any:
         collection = self._client.collections.use(name)
@@ -184,4 +185,4 @@ class WeaviateStore:
         return collection.with_tenant(tenant)
 
     def _explained(self) -> AbstractContextManager[None]:
-        return explained(self._place)
+        return translate_errors(self._place)

@@ -1,6 +1,6 @@
 """Turn an int8 ONNX BERT (dynamic quantization) back into an ordinary Hugging Face folder.
 
-    python -m search.train.convert ONNX_FOLDER OUT_FOLDER
+    python -m training.convert ONNX_FOLDER OUT_FOLDER
 
 Each weight is `(quantized - zero point) × scale`. The exporter drops the names of the matrices but
 keeps those of the biases, so a matrix is named by the bias added to its product.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search.embed import Embedder as SentenceEncoder
 from search.nn.folder import read_json
-from search.store.writing import Embedder
+from search.store import Embedder
 from search.types import Document, passage_input
 
 PAGE = 1024

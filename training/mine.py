@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search.store.fusion import relative_score_fusion
+from search.store import Embedder
 from search.store.sqlite import FUSION_DEPTH, SqliteStore
-from search.store.writing import Embedder
-from search.train.corpus import TrainingSet
-from search.train.lists import TrainingList
-from search.train.panel import Opinion
-from search.train.phrasing import words
-from search.train.queries import Example
-from search.types import Document, Entry, passage_input
+from search.store.sqlite.fusion import relative_score_fusion
+from search.types import Document, Entry, Passage, passage_input
+from training.corpus import TrainingSet
+from training.lists import TrainingList
+from training.panel import Opinion
+from training.phrasing import words
+from training.queries import Example
 
 POOL = 60
 """Negatives come from the first stage's top POOL."""
@@ -63,7 +63,7 @@ class Miner:
         """Embed what the store does not hold yet; a killed run goes on where it was."""
         for start in range(0, len(self._ids), PAGE):
             page = self._ids[start : start + PAGE]
-            held = self._store.hashes(page)
+            held = self._store.stored(page)
             self._store.put([_entry(self._data.documents[i]) for i in page if i not in held])
             report(f"embedded {self._data.name} {start + len(page)}/{len(self._ids)}")
         for opinion in self._panel:
@@ -170,4 +170,4 @@ def overlap(text: str, other: str) -> float:
 def _entry(document: Document) -> Entry:
     text = document.title + "\0" + document.text
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    return Entry(document, (document.text,), digest)
+    return Entry(document, (Passage(document.text),), digest)

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 
 from search.errors import ModelMismatch, StoreError, StoreMissing
-from search.store.connection import transaction
+from search.store.sqlite.connection import transaction
 from search.types import EmbeddingInfo
 
 APPLICATION_ID = 0x32534541  # "2SEA": marks the file as ours

@@ -1,4 +1,4 @@
-"""`python -m search.train`: fine-tune a checkpoint as a cross-encoder on BEIR folders."""
+"""`python -m training`: fine-tune a checkpoint as a cross-encoder on BEIR folders."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from search.errors import InputError, SearchError
 
 if TYPE_CHECKING:
-    from search.train.recipe import Source
+    from training.recipe import Source
 
 EPILOGUE = """\
 examples:
   your own data, from the packaged all-MiniLM-L6-v2:
-    python -m search.train --data my-set --out my-model
+    python -m training --data my-set --out my-model
   from a larger cross-encoder, every second layer kept, the whole of it as teacher:
-    python -m search.train --data my-set=5000 --start BIG --keep-layers 1,3,5,7,9,11 \\
+    python -m training --data my-set=5000 --start BIG --keep-layers 1,3,5,7,9,11 \\
         --teacher BIG --out my-model
 then fit its calibration and blend: python -m search.evaluate --help
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m search.train",
+        prog="python -m training",
         description="Fine-tune a checkpoint as a cross-encoder on BEIR folders.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         "`packaged` is all-MiniLM-L6-v2")  # fmt: skip
     add("--teacher", type=Path, metavar="DIR",
         help="cross-encoder with the same vocabulary to learn from besides the first stage; "
-        "`python -m search.train.convert` makes such a folder from int8 ONNX")  # fmt: skip
+        "`python -m training.convert` makes such a folder from int8 ONNX")  # fmt: skip
     add("--panel", type=Path, action="append", default=[], metavar="DIR",
         help="sentence encoder whose similarities join the first stage's among the teachers; "
         "repeatable")  # fmt: skip
@@ -96,10 +96,10 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     work.mkdir(parents=True, exist_ok=True)
     from config import load
     from search.embed import load_embedder
-    from search.train.card import write_card
-    from search.train.fit import Plan, fit, save
-    from search.train.panel import load_panel
-    from search.train.recipe import mined
+    from training.card import write_card
+    from training.fit import Plan, fit, save
+    from training.panel import load_panel
+    from training.recipe import mined
 
     settings = load(environment=os.environ)
     embedder = load_embedder(settings)
@@ -121,7 +121,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     save(model, start, args.out)
     write_card(
         args.out,
-        shlex.join(["python", "-m", "search.train", *argv]),
+        shlex.join(["python", "-m", "training", *argv]),
         {
             "Start": _name(start),
             "Layers kept": ", ".join(map(str, args.keep_layers)),
@@ -142,7 +142,7 @@ def _name(folder: Path | None) -> str:
 
 def _source(text: str) -> Source:
     """DIR or DIR=LISTS."""
-    from search.train.recipe import Source
+    from training.recipe import Source
 
     folder, equals, count = text.rpartition("=")
     if not equals or not count.isdigit():

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import InputError
+from search.filters import parse_filters
 from search.types import Condition
-from search.where import parse_where
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ from search.where import parse_where
     ],
 )
 def test_forms(expression: str, expected: list[tuple[str, str, object]]) -> None:
-    conditions = parse_where([expression])
+    conditions = parse_filters([expression])
     assert [(c.field, c.operator, c.value) for c in conditions] == expected
     assert [type(c.value) for c in conditions] == [type(value) for _, _, value in expected]
 
 
 def test_expressions_are_joined_in_order() -> None:
-    assert [c.field for c in parse_where(["b=1", "a=2..3"])] == ["b", "a", "a"]
+    assert [c.field for c in parse_filters(["b=1", "a=2..3"])] == ["b", "a", "a"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_expressions_are_joined_in_order() -> None:
 )
 def test_misuse_is_explained(expression: str, problem: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_where([expression])
+        parse_filters([expression])
     assert problem in str(caught.value)
     assert repr(expression) in str(caught.value)
     assert "year=2018..2022" in str(caught.value)
@@ -75,18 +75,18 @@ FIELDS = st.from_regex(r"[\w.-]{1,10}", fullmatch=True)
 
 @given(FIELDS, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.text())
 def test_quoted_text_comes_back_as_it_is(field: str, operator: str, text: str) -> None:
-    assert parse_where([f'{field}{operator}"{text}"']) == (Condition(field, operator, text),)
+    assert parse_filters([f'{field}{operator}"{text}"']) == (Condition(field, operator, text),)
 
 
 @given(FIELDS, st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_come_back_as_they_are(field: str, number: float) -> None:
-    assert parse_where([f"{field}={number}"]) == (Condition(field, "=", number),)
+    assert parse_filters([f"{field}={number}"]) == (Condition(field, "=", number),)
 
 
 @given(st.text())
 def test_anything_is_parsed_or_refused(expression: str) -> None:
     try:
-        conditions = parse_where([expression])
+        conditions = parse_filters([expression])
     except InputError:
         return
     assert 1 <= len(conditions) <= 2

@@ -11,11 +11,16 @@ from typing import Any
 import apsw
 
 from search.errors import StoreMissing
-from search.store import legs, schema, soundness, writing
-from search.store.connection import connect, explained, load_vector_functions, transaction
-from search.store.fusion import relative_score_fusion
-from search.store.writing import Embedder
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, StoreInfo
+from search.store import Embedder
+from search.store.sqlite import integrity, rankings, schema, writing
+from search.store.sqlite.connection import (
+    connect,
+    load_vector_functions,
+    transaction,
+    translate_errors,
+)
+from search.store.sqlite.fusion import relative_score_fusion
+from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, Stored, StoreInfo
 
 # Each leg of a hybrid search looks at least this far, so that small k fuse as well as large ones.
 FUSION_DEPTH = 100
@@ -50,7 +55,7 @@ class SqliteStore:
             raise StoreMissing(schema.missing(path))
         self._connection = connect(path, create=create, read_only=read_only)
         try:
-            with explained(path):
+            with translate_errors(path):
                 check_or_make = schema.prepare if create else schema.verify
                 check_or_make(self._connection, path, embedder.info)
                 load_vector_functions(self._connection)
@@ -75,15 +80,15 @@ class SqliteStore:
         with self._turn() as connection, transaction(connection):
             return sum(writing.remove(connection, document_id) for document_id in document_ids)
 
-    def hashes(self, document_ids: Sequence[str]) -> Mapping[str, str]:
-        """The content hash of each of these documents that is stored."""
-        found: dict[str, str] = {}
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """What is held of each of these documents that is stored."""
+        found: dict[str, Stored] = {}
         query = "SELECT content_hash FROM documents WHERE id = ?"
         with self._turn() as connection:
             for document_id in filter(writing.is_encodable, document_ids):
                 content_hash = connection.execute(query, (document_id,)).get
                 if content_hash is not None:
-                    found[document_id] = content_hash
+                    found[document_id] = Stored(content_hash)
         return found
 
     def ids(self) -> Iterator[str]:
@@ -100,26 +105,30 @@ class SqliteStore:
         self,
         query: str,
         k: int,
-        where: Sequence[Condition] = (),
+        filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         depth = max(FUSION_DEPTH, k) if mode == "hybrid" else k
         vector = None if mode == "bm25" else self._embedder.encode_query(query)
-        # One read transaction: a writer cannot change the store between the legs.
+        # One read transaction: a writer cannot change the store between the rankings.
         with self._turn() as connection, transaction(connection, "DEFERRED"):
-            by_vector = legs.nearest(connection, vector, depth, where) if vector is not None else {}
-            by_words = legs.bm25(connection, query, depth, where) if mode != "near_text" else {}
+            by_vector = (
+                rankings.nearest(connection, vector, depth, filters) if vector is not None else {}
+            )
+            by_words = (
+                rankings.bm25(connection, query, depth, filters) if mode != "near_text" else {}
+            )
             if mode == "hybrid":
                 scores = relative_score_fusion(by_vector, by_words, self._alpha)
             else:
                 scores = by_vector or by_words
-            return legs.candidates(connection, list(scores.items())[:k])
+            return rankings.candidates(connection, list(scores.items())[:k])
 
     def check(self) -> list[str]:
         """Faults of the file and of what belongs together in it; empty when it is sound."""
         with self._turn() as connection, transaction(connection, "DEFERRED"):
-            return soundness.faults(connection, self._embedder.info.dimensions)
+            return integrity.faults(connection, self._embedder.info.dimensions)
 
     def describe(self) -> StoreInfo:
         """Kind, file, counts, and the embedding model that filled it."""
@@ -140,5 +149,5 @@ class SqliteStore:
 
     @contextmanager
     def _turn(self) -> Iterator[apsw.Connection]:
-        with self._lock, explained(self._path):
+        with self._lock, translate_errors(self._path):
             yield self._connection

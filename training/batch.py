@@ -10,7 +10,7 @@ from torch import Tensor
 
 from search.nn.batches import make_batches
 from search.nn.tokens import Tokenizer, Tokens
-from search.train.lists import TrainingList
+from training.lists import TrainingList
 
 MAX_QUERY_TOKENS = 128
 

@@ -18,7 +18,7 @@ _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _RANGE = re.compile(r"(.*[^.])?\.\.([^.].*)?", re.DOTALL)
 
 
-def parse_where(expressions: Iterable[str]) -> tuple[Condition, ...]:
+def parse_filters(expressions: Iterable[str]) -> tuple[Condition, ...]:
     """Every expression's conditions, in order; all of them must hold. Raises InputError."""
     return tuple(condition for expression in expressions for condition in _parse(expression))
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.train.corpus import TrainingSet
-from search.train.phrasing import STOP_WORDS, keywords, message, ramble, reword, sentences, words
 from search.types import Document
+from training.corpus import TrainingSet
+from training.phrasing import STOP_WORDS, keywords, message, ramble, reword, sentences, words
 
 RAMBLING, BARE_KEYWORDS = 0.07, 0.05
 """Shares of labelled questions that are rewritten."""

@@ -16,11 +16,11 @@ from search.errors import CheckpointError, InputError
 from search.nn.device import place
 from search.nn.folder import read_json
 from search.nn.tokens import Tokenizer
-from search.train.batch import PairEncoder
-from search.train.lists import TrainingList
-from search.train.loop import Loop, Report, Stage
-from search.train.traps import trap_lists
-from search.train.weights import Trainee, load_ranker
+from training.batch import PairEncoder
+from training.lists import TrainingList
+from training.loop import Loop, Report, Stage
+from training.traps import trap_lists
+from training.weights import Trainee, load_ranker
 
 # Higher rates made the first shipped model forget what its start knew beyond the training sets.
 DISTIL = Stage("distil", 1e-4, label_share=0.2, pointwise=0.2, final_rate=0.6)

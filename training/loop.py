@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from search.train import loss as losses
-from search.train.batch import PairEncoder
-from search.train.lists import TrainingList
-from search.train.weights import Trainee
+from training import loss as losses
+from training.batch import PairEncoder
+from training.lists import TrainingList
+from training.weights import Trainee
 
 Report = Callable[[str], None]
 

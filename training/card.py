@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from search.train.lists import TrainingList
+from training.lists import TrainingList
 
 HEAD = """---
 language: en

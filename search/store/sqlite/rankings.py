@@ -9,8 +9,8 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from search.store.filters import Parameter, where_sql
-from search.store.fts import TEXT_WEIGHT, TITLE_WEIGHT, match_expression
+from search.store.sqlite.filters import Parameter, where_sql
+from search.store.sqlite.fts import TEXT_WEIGHT, TITLE_WEIGHT, match_expression
 from search.types import Candidate, Condition, Value
 
 # A plain table scanned by vec_distance_cosine, not sqlite-vec's own vec0 table: 1.7 times slower
@@ -35,25 +35,25 @@ def nearest(
     connection: apsw.Connection,
     query: npt.NDArray[np.float32],  # (dimensions,)
     k: int,
-    where: Sequence[Condition],
+    filters: Sequence[Condition],
 ) -> dict[int, float]:
     """Cosine similarity (-1 to 1) of the k nearest passages, best first."""
-    passages, parameters = _passages(where)
-    only = f"WHERE passage IN {passages}" if where else ""
+    passages, parameters = _passages(filters)
+    only = f"WHERE passage IN {passages}" if filters else ""
     rows = connection.execute(_NEAREST.format(only=only), (_as_blob(query), *parameters, k))
     # sqlite-vec gives the cosine distance, 1 - similarity; inside the project higher is better.
     return {key: 1.0 - distance for key, distance in rows}
 
 
 def bm25(
-    connection: apsw.Connection, query: str, k: int, where: Sequence[Condition]
+    connection: apsw.Connection, query: str, k: int, filters: Sequence[Condition]
 ) -> dict[int, float]:
     """BM25 (k1 = 1.2, b = 0.75) of the k best passages that hold any word of the query."""
     expression = match_expression(query)
     if not expression:
         return {}
-    passages, parameters = _passages(where)
-    only = f"AND +rowid IN {passages}" if where else ""
+    passages, parameters = _passages(filters)
+    only = f"AND +rowid IN {passages}" if filters else ""
     rows = connection.execute(
         _BM25.format(only=only), (TITLE_WEIGHT, TEXT_WEIGHT, expression, *parameters, k)
     )
@@ -71,8 +71,8 @@ def candidates(connection: apsw.Connection, scores: Iterable[tuple[int, float]])
     return found
 
 
-def _passages(where: Sequence[Condition]) -> tuple[str, list[Parameter]]:
-    condition, parameters = where_sql(where)
+def _passages(filters: Sequence[Condition]) -> tuple[str, list[Parameter]]:
+    condition, parameters = where_sql(filters)
     return (
         "(SELECT passages.key FROM passages JOIN documents ON documents.key = document "
         f"WHERE {condition})",

@@ -9,8 +9,8 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from search.train.lists import TrainingList
-from search.train.phrasing import STOP_WORDS, sentences, words
+from training.lists import TrainingList
+from training.phrasing import STOP_WORDS, sentences, words
 
 KIND = "trap"
 

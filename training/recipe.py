@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.errors import InputError
-from search.store.writing import Embedder
-from search.train.corpus import TrainingSet, read_set
-from search.train.lists import TrainingList, read_lists, write_lists
-from search.train.mine import Miner
-from search.train.panel import Opinion
-from search.train.queries import Example, labelled, made
+from search.store import Embedder
+from training.corpus import TrainingSet, read_set
+from training.lists import TrainingList, read_lists, write_lists
+from training.mine import Miner
+from training.panel import Opinion
+from training.queries import Example, labelled, made
 
 HELD_OUT = 150
 """Queries of a set without a dev split that are kept for choosing K, blend and calibration."""

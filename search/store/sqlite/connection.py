@@ -33,7 +33,7 @@ _UNAVAILABLE: dict[type[apsw.Error], str] = {
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn apsw's errors into StoreError or StoreUnavailable that name the file and the fix."""
     try:
         yield
@@ -56,7 +56,7 @@ def connect(
 
     A connection must not be used by two threads at once. Raises StoreError, StoreUnavailable.
     """
-    with explained(path):
+    with translate_errors(path):
         if create:
             _make_folder(path.parent)
         connection = _open(path, create, read_only)

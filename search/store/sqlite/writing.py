@@ -5,31 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import apsw
 import numpy as np
-import numpy.typing as npt
 
 from search.errors import ModelError
-from search.store.fts import index_text
-from search.types import EmbeddingInfo, Entry, Failure, passage_input
+from search.store import Embedder
+from search.store.sqlite.fts import index_text
+from search.types import Entry, Failure, Passage, passage_input
 
 Vectors = Mapping[bytes, bytes]
 """Hash of an embedded text → its vector, as stored (little-endian float32)."""
-
-
-class Embedder(Protocol):
-    """What the embedded store asks of an embedding model; its vectors have length 1."""
-
-    @property
-    def info(self) -> EmbeddingInfo: ...
-
-    def encode_passages(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        """(texts, dimensions)"""
-
-    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
-        """(dimensions,)"""
 
 
 def accept(entries: Sequence[Entry]) -> tuple[list[Entry], list[Failure]]:
@@ -47,7 +33,7 @@ def accept(entries: Sequence[Entry]) -> tuple[list[Entry], list[Failure]]:
 def passage_hashes(entries: Sequence[Entry]) -> dict[bytes, str]:
     """Each different text to embed, by its hash."""
     texts = (
-        passage_input(entry.document.title, passage)
+        passage_input(entry.document.title, passage.text)
         for entry in entries
         for passage in entry.passages
     )
@@ -115,19 +101,19 @@ def _insert_passage(
     document: int,
     position: int,
     title: str,
-    passage: str,
+    passage: Passage,
     vectors: Vectors,
 ) -> None:
-    text_hash = _hash(passage_input(title, passage))
+    text_hash = _hash(passage_input(title, passage.text))
     key = connection.execute(
         "INSERT INTO passages (document, position, text, text_hash) VALUES (?, ?, ?, ?) "
         "RETURNING key",
-        (document, position, passage, text_hash),
+        (document, position, passage.text, text_hash),
     ).get
     connection.execute("INSERT INTO vectors VALUES (?, ?)", (key, vectors[text_hash]))
     connection.execute(
         "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)",
-        (key, index_text(title), index_text(passage)),
+        (key, index_text(title), index_text(passage.text)),
     )
 
 
@@ -135,7 +121,7 @@ def _fault(entry: Entry) -> str | None:
     document = entry.document
     if not entry.passages:
         return "it has no passages"
-    if not all(map(is_encodable, (document.id, document.title, *entry.passages))):
+    if not all(map(is_encodable, (document.id, document.title, *(p.text for p in entry.passages)))):
         return "it holds half of a surrogate pair, which has no UTF-8 form"
     try:
         _as_json(entry)
