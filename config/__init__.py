@@ -1,7 +1,30 @@
 """Settings: typed and frozen, from YAML files, the environment and flags; the last one wins."""
 
-from config.flags import add_set_flag, parse_set
-from config.settings import Settings, load
-from config.weaviate import WeaviateSettings
+from __future__ import annotations
 
-__all__ = ["Settings", "WeaviateSettings", "add_set_flag", "load", "parse_set"]
+from typing import TYPE_CHECKING, Any
+
+from config.flags import add_set_flag, parse_set
+
+if TYPE_CHECKING:
+    from config.settings import Loaded, Settings, load, load_all
+    from config.weaviate import WeaviateSettings
+
+__all__ = [
+    "Loaded",
+    "Settings",
+    "WeaviateSettings",
+    "add_set_flag",
+    "load",
+    "load_all",
+    "parse_set",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The rest on first use: pydantic and YAML take longer to import than `--help` may take."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from config import settings
+
+    return getattr(settings, name)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from search.errors import ConfigError
+from search.terminal import utf8
 
 
 def add_set_flag(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,7 @@ def add_set_flag(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
+        type=utf8,
         metavar="NAME=VALUE",
         help="any setting of config/default.yaml, e.g. --set alpha=0.7; repeatable",
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from config.weaviate import WeaviateSettings
 from search.errors import ConfigError
@@ -16,8 +19,13 @@ from search.types import RetrievalMode
 DEFAULTS = Path(__file__).with_name("default.yaml")
 USER_FILE = Path("search.yaml")
 ENVIRONMENT_PREFIX = "SEARCH_"
+SECTION = "weaviate"
 # Names that users of Weaviate already export; each stands for one setting.
 KNOWN_VARIABLES = {"WEAVIATE_URL": "weaviate_url", "WEAVIATE_API_KEY": "weaviate.api_key"}
+# Settings whose values are never shown.
+SECRETS = ("weaviate.api_key", "weaviate.headers")
+
+_log = logging.getLogger(__name__)
 
 
 class Settings(BaseModel):
@@ -51,6 +59,21 @@ class Settings(BaseModel):
     blend: float | None = Field(ge=0)
     gate: float | None = Field(ge=0)
 
+    @field_validator("store", "model", "embedding_model", mode="before")
+    @classmethod
+    def _home(cls, value: Any) -> Any:
+        """`~/store.db` in a file or a variable, where no shell has resolved it."""
+        return str(Path(value).expanduser()) if str(value).startswith("~/") else value
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and for each (`weaviate.collection`) its value and where that comes from."""
+
+    settings: Settings
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+
 
 def load(
     flags: Mapping[str, Any] | None = None,
@@ -61,69 +84,115 @@ def load(
 
     A flag of None counts as not given. Raises ConfigError naming key, value and expected type.
     """
+    return load_all(flags, environment, files).settings
+
+
+def load_all(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    files: Sequence[Path] | None = None,
+) -> Loaded:
+    """As `load`, and where each value comes from."""
     if files is None:
         files = [USER_FILE] if USER_FILE.is_file() else []
-    merged: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    layers = [(str(path), _read(path)) for path in (DEFAULTS, *files)]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    layers = [(str(path), _read(path)) for path in files]
     layers.append(("environment", _from_environment(environment or {})))
-    layers.append(("flags", _nest({k: v for k, v in (flags or {}).items() if v is not None})))
-    for source, layer in layers:
-        for key, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = merged[key] | value if both else value
-            origin[key] = source
+    layers.append(("flags", {k: _unset(v) for k, v in (flags or {}).items() if v is not None}))
+    for origin, layer in (("default", _read(DEFAULTS)), *layers):
+        flat = dict(_flat(layer, origin))
+        values |= flat
+        origins |= dict.fromkeys(flat, origin)
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(_nested(values))
     except ValidationError as error:
-        raise ConfigError(_explain(error, origin)) from None
+        raise ConfigError(_explain(error, origins)) from None
+    return Loaded(settings, {name: _value(settings, name) for name in values}, origins)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML settings: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: found a {type(content).__name__}, expected 'name: value' lines")
-    return content
+    return {str(name): value for name, value in content.items()}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """SEARCH_CANDIDATES=20 sets `candidates`; two underscores go one level down; empty is unset."""
+    """SEARCH_CANDIDATES=20 sets `candidates`; two underscores go one level down; empty is unset.
+
+    Other programs have variables of such names, as Kubernetes has SEARCH_SERVICE_HOST for a
+    service called search: they are left alone, with a warning where one looks misspelt.
+    """
     found = {name: environment[name] for name in environment if environment[name]}
-    flat = {key: found[name] for name, key in KNOWN_VARIABLES.items() if name in found}
+    flat = {key: _unset(found[name]) for name, key in KNOWN_VARIABLES.items() if name in found}
     for name, value in found.items():
-        if name.startswith(ENVIRONMENT_PREFIX):
-            key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            flat[key] = value
-    return _nest(flat)
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+        if key in _known():
+            flat[key] = _unset(value)
+        elif similar := difflib.get_close_matches(key, _known(), 1, cutoff=0.85):
+            variable = ENVIRONMENT_PREFIX + similar[0].upper().replace(".", "__")
+            _log.warning("%s names no setting and is ignored; is %s meant?", name, variable)
+    return flat
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"weaviate.api_key": x} → {"weaviate": {"api_key": x}}; "null" becomes None, as in YAML."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *parents, leaf = key.split(".")
-        level = nested
-        for parent in parents:
-            level = level.setdefault(parent, {})
-        level[leaf] = None if value in ("null", "none") else value
-    return nested
+def _unset(value: Any) -> Any:
+    """ "null" becomes None, as in YAML."""
+    return None if value in ("null", "none") else value
 
 
-def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+def _known() -> list[str]:
+    """The name of every setting; those of a section with the section's before a dot."""
+    names = [name for name in Settings.model_fields if name != SECTION]
+    return names + [f"{SECTION}.{name}" for name in WeaviateSettings.model_fields]
+
+
+def _flat(layer: Mapping[str, Any], origin: str) -> Iterator[tuple[str, Any]]:
+    """{"weaviate": {"api_key": x}} → ("weaviate.api_key", x). Raises ConfigError."""
+    for name, value in layer.items():
+        if name != SECTION:
+            yield name, value
+        elif isinstance(value, dict):
+            yield from ((f"{SECTION}.{key}", below) for key, below in value.items())
+        elif value is not None:
+            raise ConfigError(
+                f"setting {SECTION!r} ({origin}) is a section and has no value of its own; "
+                f"found {value!r}, expected for example {SECTION}.collection"
+            )
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """("weaviate.api_key", x) → {"weaviate": {"api_key": x}}."""
+    prefix = f"{SECTION}."
+    section = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+    return {k: v for k, v in values.items() if not k.startswith(prefix)} | {SECTION: section}
+
+
+def _value(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        source = origin.get(str(problem["loc"][0]), "defaults")
+        path = [str(part) for part in problem["loc"]]
+        name = ".".join(path[: 2 if path[0] == SECTION else 1])
+        origin = origins.get(name, "default")
         if problem["type"] == "extra_forbidden":
-            fields = WeaviateSettings if len(problem["loc"]) > 1 else Settings
-            known = ", ".join(sorted(fields.model_fields))
-            lines.append(f"setting {key!r} ({source}) is unknown; the settings are: {known}")
+            known = ", ".join(sorted(_known()))
+            lines.append(f"setting {name!r} ({origin}) is unknown; the settings are: {known}")
         else:
             expected = problem["msg"][0].lower() + problem["msg"][1:]
-            lines.append(f"setting {key!r} ({source}) has value {problem['input']!r}: {expected}")
+            found = "" if name in SECRETS else f" has value {problem['input']!r}"
+            lines.append(f"setting {'.'.join(path)!r} ({origin}){found}: {expected}")
     return "\n".join(lines)

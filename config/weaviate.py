@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class WeaviateSettings(BaseModel):
@@ -20,8 +20,8 @@ class WeaviateSettings(BaseModel):
     collection: str = Field(pattern=r"^[A-Z][_0-9A-Za-z]*$")
     tenant: str | None = Field(pattern=r"^[A-Za-z0-9_-]+$")
 
-    api_key: str | None
-    headers: dict[str, str]
+    api_key: SecretStr | None
+    headers: dict[str, str] = Field(repr=False)
     grpc_host: str | None
     grpc_port: int | None = Field(ge=1, le=65535)
     grpc_tls: bool | None
@@ -62,3 +62,9 @@ class WeaviateSettings(BaseModel):
     def _none_is_a_vectorizer(cls, value: object) -> object:
         """Elsewhere `none` unsets a setting; Weaviate calls a class without a module so."""
         return "none" if value is None else value
+
+    @field_validator("embedded_binaries", "embedded_data")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        """`~/weaviate` in a file or a variable, where no shell has resolved it."""
+        return value.expanduser() if value else None

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import config
-from search.errors import InputError, SearchError
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != str(Path(__file__).parents[1])
+):
+    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
+    del sys.path[0]
 
-INTERRUPTED = 130
+import config
+from search.errors import InputError
+from search.terminal import INTERRUPTED, json_text, printable, run_command, say
+
+PROG = "python -m ingest"
 EPILOG = """\
 examples:
-  python -m ingest data/medical.json
-  python -m ingest ~/notes                           a folder: every readable file below it
-  python -m ingest corpus.jsonl.gz more.csv --text-field abstract
-  zcat dump.jsonl.gz | python -m ingest -            JSON Lines on standard input
-  python -m ingest docs --prune --dry-run            what would change, removals included
-  python -m ingest --verify                          is the store what its ledger says?
+  %(prog)s data/medical.json
+  %(prog)s ~/notes                           a folder: every readable file below it
+  %(prog)s corpus.jsonl.gz more.csv --text-field abstract
+  zcat dump.jsonl.gz | %(prog)s -            JSON Lines on standard input
+  %(prog)s docs --prune --dry-run            what would change, removals included
+  %(prog)s --verify                          is the store what its ledger says?
 
 Every record ends as stored, unchanged (same content: not embedded again) or rejected. Rejected
 ones are also written to a file: mend them there and ingest that file. Stop a run at any moment;
@@ -35,9 +43,9 @@ exit status: 0 all well; 1 records rejected, or the store is not what it should 
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m ingest",
+        prog=prog,
         description="Load documents into the store: JSON, JSONL, CSV, TSV, Markdown, HTML, text, "
         "PDF, DOCX, folders of these, BEIR corpora; gzip of the text formats.",
         epilog=EPILOG,
@@ -77,21 +85,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run the command; returns its exit status."""
-    args = build_parser().parse_args(arguments)
-    try:
-        settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
-        return verify(args, settings) if args.verify else ingest(args, settings)
-    except SearchError as error:
-        print(f"ingest: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("ingest: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return run_command("ingest", lambda: run(build_parser(prog).parse_args(arguments)))
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
+    return verify(args, settings) if args.verify else ingest(args, settings)
 
 
 def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
@@ -123,18 +124,17 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
             result = run.ingest(job, shown)
     except run.Interrupted as stop:
         done = stop.counts.stored + stop.counts.unchanged
-        print(
+        say(
             f"ingest: interrupted; {done:,} documents are in the store, "
-            "and the same command goes on from there",
-            file=sys.stderr,
+            "and the same command goes on from there"
         )
         return INTERRUPTED
     if args.json:
-        print(json.dumps(summary.as_json(result), ensure_ascii=False, indent=2))
+        print(json_text(summary.as_json(result), indent=2))
     else:
-        print(summary.as_text(result))
+        print(printable(summary.as_text(result), keep="\n"))
     if result.problem:
-        print(f"ingest: {result.problem}", file=sys.stderr)
+        say(f"ingest: {result.problem}")
     return int(bool(result.problem or (result.counts.rejected and not args.allow_rejects)))
 
 
@@ -160,9 +160,9 @@ def verify(args: argparse.Namespace, settings: config.Settings) -> int:
 
     documents, faults = run.verify(settings)
     if args.json:
-        print(json.dumps({"documents": documents, "faults": faults}, ensure_ascii=False, indent=2))
+        print(json_text({"documents": documents, "faults": faults}, indent=2))
     elif faults:
-        print("\n".join(faults))
+        print("\n".join(map(printable, faults)))
         print(
             "ingest the same input again: it mends the ledger and stores what is missing; "
             "--prune also removes what is not in the input"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ingest.read.source import Meter
+from search.terminal import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -72,7 +73,7 @@ class Bar:
         self._bar.update(self._task, completed=self._meter.done, state=self._rate(records))
 
     def say(self, line: str) -> None:
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class Lines:
@@ -91,7 +92,7 @@ class Lines:
         self.say(f"{self._rate(records)}{self._left(now - self._start)}")
 
     def say(self, line: str) -> None:
-        self._stream.write(line + "\n")
+        self._stream.write(printable(line) + "\n")
         self._stream.flush()
 
     def _left(self, seconds: float) -> str:

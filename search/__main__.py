@@ -10,33 +10,44 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != str(Path(__file__).parents[1])
+):
+    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
+    del sys.path[0]
+
 import config
-from search.errors import InputError, SearchError
+from search.errors import InputError
+from search.terminal import json_text, run_command, utf8
 from search.types import Ranking
 
 NOT_RERANKED = 3
-INTERRUPTED = 130
+PROG = "python -m search"
 EPILOG = """\
 examples:
-  python -m search "how to prevent heart disease"
-  python -m search --where language=en --where year=2018.. "knee pain after running"
-  python -m search --compare "can I exercise after a heart attack"
-  python -m search --json "signs of a stroke" | jq .hits[0].title
-  python -m search --queries questions.txt --json > answers.jsonl
+  %(prog)s "how to prevent heart disease"
+  %(prog)s --where language=en --where year=2018.. "knee pain after running"
+  %(prog)s --compare "can I exercise after a heart attack"
+  %(prog)s --json "signs of a stroke" | jq .hits[0].title
+  %(prog)s --queries questions.txt --json > answers.jsonl
 
 exit status: 0 answered; 1 an error; 2 wrong usage; 3 answered in the first stage's order,
 because reranking failed (the answer says why); 130 interrupted.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m search",
+        prog=prog,
         description="Search ingested documents by meaning: retrieve candidates, then rerank them.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("query", nargs="*", help="the question; none on a terminal: a prompt")
+    parser.add_argument(
+        "query", nargs="*", type=utf8, help="the question; none on a terminal: a prompt"
+    )
     parser.add_argument("--queries", metavar="FILE", help="one query a line, or JSONL with 'text'")
     parser.add_argument("--limit", type=int, metavar="N", help="documents shown (default 10)")
     parser.add_argument(
@@ -47,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--where",
         action="append",
         default=[],
+        type=utf8,
         metavar="FIELD=VALUE",
         help="filter on metadata; also != < <= > >= and ranges: year=2018..2022; repeatable",
     )
@@ -67,19 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run the command; returns its exit status."""
-    args = build_parser().parse_args(arguments)
-    try:
-        return run(args)
-    except SearchError as error:
-        print(f"search: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return run_command("search", lambda: run(build_parser(prog).parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -165,7 +167,7 @@ def show(args: argparse.Namespace, ranking: Ranking) -> None:
         from search.answer import as_json
 
         indent = None if args.queries else 2
-        print(json.dumps(as_json(ranking), ensure_ascii=False, indent=indent), flush=True)
+        print(json_text(as_json(ranking), indent), flush=True)
         return
     from rich.console import Console
 

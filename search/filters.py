@@ -12,7 +12,10 @@ from search.types import Condition, Operator, Scalar
 
 EXAMPLES = 'lang=en, year>=2020, year=2018..2022, year=2018.., status!=draft, code="007"'
 
-_EXPRESSION = re.compile(r"\s*([^=<>!]*?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
+_EXPRESSION = re.compile(r"\s*([^=<>!]*?)\s*([=<>!]+)\s*(.*?)\s*", re.DOTALL)
+_OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+# As other languages write them.
+_MEANT = {"==": "=", "===": "=", "!==": "!=", "=!": "!=", "<>": "!=", "=>": ">=", "=<": "<="}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _RANGE = re.compile(r"(.*[^.])?\.\.([^.].*)?", re.DOTALL)
@@ -27,7 +30,7 @@ def _parse(expression: str) -> list[Condition]:
     match = _EXPRESSION.fullmatch(expression)
     if match is None or not match[1]:
         raise _error(expression, "is not of the form FIELD OPERATOR VALUE")
-    field, operator, text = match[1], cast(Operator, match[2]), match[3]
+    field, operator, text = match[1], _operator(expression, match[2]), match[3]
     if not text:
         raise _error(expression, 'has no value (an empty text is written "")')
     ends = None if text.startswith('"') else _RANGE.fullmatch(text)
@@ -36,6 +39,17 @@ def _parse(expression: str) -> list[Condition]:
     if operator != "=":
         raise _error(expression, f"has a range, which goes with = and not with {operator}")
     return _range(expression, field, ends[1], ends[2])
+
+
+def _operator(expression: str, found: str) -> Operator:
+    if found not in _OPERATORS:
+        expected = _MEANT.get(found, "one of " + " ".join(_OPERATORS))
+        raise _error(
+            expression,
+            f"has the operator {found}, expected {expected} "
+            '(a value that begins with such a sign goes in quotes: field="=x")',
+        )
+    return cast(Operator, found)
 
 
 def _range(expression: str, field: str, low: str | None, high: str | None) -> list[Condition]:

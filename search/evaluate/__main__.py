@@ -6,35 +6,38 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != str(Path(__file__).parents[2])
+):
+    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
+    del sys.path[0]
+
 import config
-from search.errors import SearchError
 from search.evaluate import arguments
+from search.terminal import run_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from config import Settings
 
-INTERRUPTED = 130
 
-
-def main(given: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None, prog: str = arguments.PROG) -> int:
     """Run the command; returns its exit status."""
-    args = arguments.build_parser().parse_args(given)
-    try:
-        arguments.check(args)
-        names = ("model", "device", "store", "retrieval")
-        flags = {name: getattr(args, name) for name in names} | config.parse_set(args.set)
-        settings = config.load(flags, os.environ)
-        return golden(args, settings) if args.golden else evaluate(args, settings)
-    except SearchError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("evaluate: interrupted; what was scored is kept", file=sys.stderr)
-        return INTERRUPTED
+    stopped = "interrupted; what was scored is kept"
+    return run_command("evaluate", lambda: run(arguments.parse(given, prog)), stopped)
+
+
+def run(args: argparse.Namespace) -> int:
+    names = ("model", "device", "store", "retrieval")
+    flags = {name: getattr(args, name) for name in names} | config.parse_set(args.set)
+    settings = config.load(flags, os.environ)
+    return golden(args, settings) if args.golden else evaluate(args, settings)
 
 
 def golden(args: argparse.Namespace, settings: Settings) -> int:

@@ -9,20 +9,21 @@ from pathlib import Path
 import config
 from search.errors import InputError
 
+PROG = "python -m search.evaluate"
 GOLDEN = Path("data/golden.jsonl")
 CACHE = Path(".search/eval")
 DEFAULT_KS = (10, 20, 50, 100)
 DEFAULT_BLENDS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 EPILOG = """\
 examples:
-  python -m search.evaluate ../datasets/scifact --split test
-  python -m search.evaluate ../datasets/scifact --limit-queries 20 --plots plots --json report.json
-  python -m search.evaluate ../datasets/liveqa-med --judged-pool --min-grade 2
-  python -m search.evaluate --queries data/medical/queries.jsonl --qrels data/medical/qrels/test.tsv
-  python -m search.evaluate ../datasets/scifact --tune --bound 0.005 --write search.yaml \\
+  %(prog)s ../datasets/scifact --split test
+  %(prog)s ../datasets/scifact --limit-queries 20 --plots plots --json report.json
+  %(prog)s ../datasets/liveqa-med --judged-pool --min-grade 2
+  %(prog)s --queries data/medical/queries.jsonl --qrels data/medical/qrels/test.tsv
+  %(prog)s ../datasets/scifact --tune --bound 0.005 --write search.yaml \\
       --dev ../datasets/squad --dev ../datasets/medquad --qrels-dir qrels_grouped
-  python -m search.evaluate ../datasets/medquad --calibrate --write-model --model my-model
-  python -m search.evaluate --golden
+  %(prog)s ../datasets/medquad --calibrate --write-model --model my-model
+  %(prog)s --golden
 
 A folder (BEIR layout) is ingested once into its own store below --cache. Each (query, passage) is
 scored once at the deepest K and kept there too: a second run costs nothing, an interrupted one
@@ -33,9 +34,16 @@ exit status: 0 done; 1 an error, or a golden pair in the wrong order; 2 wrong us
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def parse(given: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    """The arguments, which go together. Raises InputError."""
+    args = build_parser(prog).parse_args(given)
+    check(args)
+    return args
+
+
+def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m search.evaluate",
+        prog=prog,
         description="Measure the first stage, the cross-encoder and their blend on judged queries.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,10 +7,21 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != str(Path(__file__).parents[2])
+):
+    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
+    del sys.path[0]
 
 import config
-from config import Settings
-from search.errors import InputError, MissingExtra, SearchError
+from search.errors import InputError, MissingExtra
+from search.terminal import run_command
+
+PROG = "python -m search.serve"
 
 EPILOG = """\
 Weaviate calls it when told (on the server):
@@ -19,17 +30,17 @@ Weaviate calls it when told (on the server):
   RERANKER_INFERENCE_API=http://HOST:8090
 
 examples:
-  python -m search.serve
-  python -m search.serve --host 0.0.0.0 --port 9000 --set device=cuda
-  python -m search.serve --no-rerank
+  %(prog)s
+  %(prog)s --host 0.0.0.0 --port 9000 --set device=cuda
+  %(prog)s --no-rerank
 
 exit status: 0 stopped; 1 an error; 2 wrong usage, or the port is taken.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m search.serve",
+        prog=prog,
         description="Serve the embedding model and the cross-encoder to Weaviate's modules.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,22 +54,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run the service until it is told to stop; returns the exit status."""
-    args = build_parser().parse_args(arguments)
-    try:
-        flags: dict[str, object] = dict(config.parse_set(args.set))
-        if args.no_rerank:
-            flags["rerank"] = False
-        return run(config.load(flags, os.environ), args.host, args.port)
-    except SearchError as error:
-        print(f"search.serve: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 0
+    return run_command(
+        "search.serve",
+        lambda: start(build_parser(prog).parse_args(arguments)),
+        interrupted="stopped",
+        interrupted_status=0,
+    )
 
 
-def run(settings: Settings, host: str, port: int) -> int:
+def start(args: argparse.Namespace) -> int:
+    flags: dict[str, object] = dict(config.parse_set(args.set))
+    if args.no_rerank:
+        flags["rerank"] = False
+    return run(config.load(flags, os.environ), args.host, args.port)
+
+
+def run(settings: config.Settings, host: str, port: int) -> int:
     try:
         import uvicorn
 

@@ -24,7 +24,9 @@ def test_the_last_layer_wins(tmp_path: Path) -> None:
     environment = {"SEARCH_CANDIDATES": "20", "SEARCH_LIMIT": "4", "WEAVIATE_API_KEY": "k"}
     settings = config.load({"candidates": 30, "device": None}, environment, [file])
     assert (settings.candidates, settings.limit, settings.alpha) == (30, 4, 0.2)
-    assert (settings.weaviate.collection, settings.weaviate.api_key) == ("Mine", "k")
+    assert settings.weaviate.collection == "Mine"
+    assert settings.weaviate.api_key is not None
+    assert settings.weaviate.api_key.get_secret_value() == "k"
     assert settings.device == "auto"
 
 
@@ -40,6 +42,9 @@ def test_null_unsets_in_environment_and_flags() -> None:
         ({"retrieval": "magic"}, ["'retrieval'", "'hybrid'", "'magic'"]),
         ({"alpha": 3}, ["'alpha'", "3", "less than or equal to 1"]),
         ({"candidate": 3}, ["'candidate'", "unknown", "candidates"]),
+        ({"limit": "1", "limit.x": "2"}, ["'limit.x' (flags)", "unknown"]),
+        ({"weaviate": "x", "weaviate.api_key": "y"}, ["'weaviate' (flags)", "section", "'x'"]),
+        ({"weaviate.shards": "many"}, ["'weaviate.shards' (flags)", "'many'"]),
     ],
 )
 def test_an_error_names_key_value_and_expectation(
@@ -51,7 +56,7 @@ def test_an_error_names_key_value_and_expectation(
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [", "\x00"])
+@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [", "\x00", "limit: 2020-99-99\n"])
 def test_an_unusable_file_is_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "search.yaml"
     file.write_text(content)
@@ -66,3 +71,80 @@ def test_set_flag() -> None:
     }
     with pytest.raises(ConfigError, match="NAME=VALUE"):
         config.parse_set(["alpha"])
+
+
+def test_the_error_of_a_nested_setting_names_the_layer_it_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text("weaviate: {shards: many}\n")
+    with pytest.raises(ConfigError, match=r"'weaviate.shards' \(.*search\.yaml\)"):
+        config.load({"weaviate.collection": "Mine"}, files=[file])
+
+
+@pytest.mark.parametrize(
+    "content", ["limit: 2020-01-01\n", "1: 2\n", "weaviate: 3\n", "weaviate: {1: 2}\n"]
+)
+def test_settings_of_the_wrong_shape_are_explained(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"search\.yaml"):
+        config.load(files=[file])
+
+
+def test_variables_of_other_programs_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Kubernetes gives every pod these when a service is called search."""
+    foreign = {
+        "SEARCH_SERVICE_HOST": "10.0.0.1",
+        "SEARCH_SERVICE_PORT": "80",
+        "SEARCH_PORT": "tcp://10.0.0.1:80",
+        "SEARCH_PORT_80_TCP_ADDR": "10.0.0.1",
+        "SEARCH_WEAVIATE": "x",
+    }
+    assert config.load(environment=foreign) == config.load()
+    assert caplog.messages == []
+
+
+def test_a_misspelt_variable_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    config.load(environment={"SEARCH_CANDIDATE": "3"})
+    assert caplog.messages == [
+        "SEARCH_CANDIDATE names no setting and is ignored; is SEARCH_CANDIDATES meant?"
+    ]
+
+
+def test_a_secret_is_never_shown() -> None:
+    settings = config.load(
+        {"weaviate.headers": "{X-Key: hidden-header}"}, {"WEAVIATE_API_KEY": "hidden-key"}
+    )
+    assert "hidden" not in f"{settings} {settings!r}"
+    assert settings.weaviate.headers == {"X-Key": "hidden-header"}
+    with pytest.raises(ConfigError) as caught:
+        config.load({"weaviate.headers": "hidden"})
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_home_folder_is_resolved_where_no_shell_has_done_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = config.load({"store": "~/x.db", "model": "~/m", "weaviate.embedded_data": "~/w"})
+    assert settings.store == tmp_path / "x.db"
+    assert settings.model == str(tmp_path / "m")
+    assert settings.weaviate.embedded_data == tmp_path / "w"
+
+
+def test_where_each_value_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text("limit: 3\nweaviate: {shards: 2}\n")
+    loaded = config.load_all({"candidates": 30}, {"SEARCH_ALPHA": "0.2"}, [file])
+    assert loaded.origins["limit"] == loaded.origins["weaviate.shards"] == str(file)
+    assert loaded.origins["candidates"] == "flags"
+    assert loaded.origins["alpha"] == "environment"
+    assert loaded.origins["weaviate.tenant"] == "default"
+    assert (loaded.values["candidates"], loaded.values["weaviate.shards"]) == (30, 2)
+
+
+def test_the_tests_do_not_read_the_search_yaml_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "search.yaml").write_text("limit: 77\n")
+    monkeypatch.chdir(tmp_path)
+    assert config.load().limit == 10

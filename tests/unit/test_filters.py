@@ -91,3 +91,28 @@ def test_anything_is_parsed_or_refused(expression: str) -> None:
         return
     assert 1 <= len(conditions) <= 2
     assert all(condition.field for condition in conditions)
+
+
+@pytest.mark.parametrize(
+    ("expression", "meant"),
+    [
+        ("year==2018", "expected = "),
+        ("year=>2018", "expected >= "),
+        ("year=<2018", "expected <= "),
+        ("lang<>en", "expected != "),
+        ("lang!==en", "expected != "),
+        ("lang!en", "expected one of = != < <= > >= "),
+        ("year>>2018", "expected one of"),
+    ],
+)
+def test_operators_of_other_languages_are_refused_with_the_right_spelling(
+    expression: str, meant: str
+) -> None:
+    """Taken for `=` and a value that begins with a sign, they gave an answer that was wrong."""
+    with pytest.raises(InputError) as caught:
+        parse_filters([expression])
+    assert meant in str(caught.value)
+
+
+def test_a_quoted_value_may_begin_with_a_sign() -> None:
+    assert parse_filters(['note="=x"']) == (Condition("note", "=", "=x"),)

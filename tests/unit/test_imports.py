@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[2]
 
 # Each room and what it may import of the project; the longest matching name decides.
 MAY_IMPORT = {
-    "config": {"search.errors", "search.types"},
+    "config": {"search.errors", "search.terminal", "search.types"},
     "search.types": set(),
     "search.errors": set(),
+    "search.terminal": {"search.errors"},
     "search.filters": {"search.errors", "search.types"},
     "search.answer": {"search.types"},
     "search.render": {"search.answer", "search.types"},
@@ -24,7 +25,14 @@ MAY_IMPORT = {
     "search.store": {"config", "search.embed", "search.errors", "search.types"},
     "search.rerank": {"config", "search.errors", "search.nn", "search.types"},
     "search.searcher": {"config", "search.errors", "search.rerank", "search.store", "search.types"},
-    "ingest": {"config", "search.embed", "search.errors", "search.store", "search.types"},
+    "ingest": {
+        "config",
+        "search.embed",
+        "search.errors",
+        "search.store",
+        "search.terminal",
+        "search.types",
+    },
     "search.evaluate": {"config", "ingest", "search"},
     "training": {"config", "ingest", "search"},
     "search.serve": {"config", "search"},

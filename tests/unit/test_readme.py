@@ -34,7 +34,7 @@ def test_every_command_is_in_the_readme_with_help_and_an_example(command: str) -
     assert f"python -m {command}" in README
     parser = parser_of(command)
     assert parser.description
-    assert f"python -m {command}" in (parser.epilog or "")
+    assert f"  python -m {command}" in parser.format_help().partition("examples:")[2]
     for action in parser._actions:
         assert action.help, f"{command} {action.option_strings}"
 

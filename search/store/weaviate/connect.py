@@ -84,7 +84,7 @@ def _remote(address: Address, settings: WeaviateSettings, patient: bool) -> weav
             grpc_port=address.grpc_port,
             grpc_secure=address.grpc_tls,
             headers=settings.headers,
-            auth_credentials=settings.api_key,
+            auth_credentials=settings.api_key.get_secret_value() if settings.api_key else None,
             additional_config=_config(settings, address, patient),
             # Its checks ask PyPI for a newer client at every start; probe_grpc does the other one.
             skip_init_checks=True,
