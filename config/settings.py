@@ -53,6 +53,7 @@ class Settings(BaseModel):
     model: str = Field(min_length=1)
     device: str = Field(min_length=1)
     precision: Literal["auto", "fp32", "fp16", "bf16"]
+    engine: Literal["auto", "openvino", "torch"]
     batch_tokens: int = Field(ge=64)
     max_length: int = Field(ge=16)
     window_overlap: int = Field(ge=0)

@@ -1,31 +1,29 @@
-"""The bi-encoder of the first stage: texts to unit vectors. torch loads at the first encoding."""
+"""The bi-encoder of the first stage: texts to unit vectors. It loads at the first encoding."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config import Settings
+from search.engine import Engine, Head, open_engine
 from search.errors import ModelError
-from search.nn.folder import (
-    WEIGHTS,
+from search.models.folder import (
+    config_fingerprint,
     find_folder,
     fingerprint,
     read_json,
     usable_positions,
-    weight_files,
 )
-from search.nn.tokens import Span, Tokenizer, Tokens
+from search.models.preflight import check_files
+from search.models.tokens import Span, Tokenizer, Tokens
 from search.types import EmbeddingInfo
-
-if TYPE_CHECKING:
-    from search.nn.runner import Runner
 
 PACKAGED = "all-MiniLM-L6-v2"
 POOLING_FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -44,6 +42,7 @@ def load_embedder(settings: Settings) -> Embedder:
         passage_prefix=settings.passage_prefix,
         device=settings.device,
         precision=settings.precision,
+        engine=settings.engine,
         batch_tokens=settings.batch_tokens,
     )
 
@@ -60,17 +59,26 @@ class Embedder:
         passage_prefix: str = "",
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         batch_tokens: int = 16384,
     ) -> None:
         self.folder = folder
         self._name = name or folder.resolve().name
         self._prefixes = (query_prefix, passage_prefix)
-        self._place = (device, precision)
-        self._batch_tokens = batch_tokens
         self._config = read_json(folder / "config.json")
-        if not weight_files(folder):
-            raise ModelError(f"{folder}: found no {WEIGHTS}; other formats are not loaded")
+        self._tokenizer = Tokenizer(folder)
+        check_files(folder, self._tokenizer)
         self.pooling = read_pooling(folder)
+        self._open_engine = partial(
+            open_engine,
+            folder,
+            self.pooling,
+            device=device,
+            precision=precision,
+            engine=engine,
+            batch_tokens=batch_tokens,
+        )
+        self._loading = Lock()
         self._max_tokens = min(max_tokens, usable_positions(self._config) or max_tokens)
 
     @cached_property
@@ -80,12 +88,14 @@ class Embedder:
         dimensions = config.get("hidden_size", config.get("dim"))
         if not isinstance(dimensions, int):
             raise ModelError(f"{self.folder / 'config.json'}: found no hidden_size")
-        return EmbeddingInfo(self._name, fingerprint(self.folder), dimensions, *self._prefixes)
+        space = config_fingerprint(config, self.pooling)
+        revision = f"{fingerprint(self.folder)}.{space}"
+        return EmbeddingInfo(self._name, revision, dimensions, *self._prefixes)
 
     @cached_property
     def tokenizer(self) -> PassageTokenizer:
         """For cutting documents into passages; free of torch."""
-        return PassageTokenizer(Tokenizer(self.folder), self._max_tokens, self._prefixes[1])
+        return PassageTokenizer(self._tokenizer, self._max_tokens, self._prefixes[1])
 
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(len(texts), dimensions); a text longer than the model's input is cut at its end."""
@@ -99,13 +109,17 @@ class Embedder:
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if not texts:
             return np.empty((0, self.info.dimensions), np.float32)
-        return self._runner(self.tokenizer.inputs(texts))
+        return self._engine(self.tokenizer.inputs(texts))
+
+    @property
+    def _engine(self) -> Engine:
+        """Loaded once, whichever thread asks first."""
+        with self._loading:
+            return self._loaded_engine
 
     @cached_property
-    def _runner(self) -> Runner:
-        from search.nn.models import open_encoder
-
-        return open_encoder(self.folder, self.pooling, *self._place, self._batch_tokens)
+    def _loaded_engine(self) -> Engine:
+        return self._open_engine()
 
 
 def _packaged() -> Path:
@@ -138,7 +152,7 @@ class PassageTokenizer:
         return [self._template(encoding.ids[: self._room]) for encoding in encodings]
 
 
-def read_pooling(folder: Path) -> str:
+def read_pooling(folder: Path) -> Head:
     """'mean' or 'cls', as a sentence-transformers folder says; ModelError for anything else."""
     path = folder / "modules.json"
     if not path.is_file():
@@ -156,9 +170,9 @@ def read_pooling(folder: Path) -> str:
     config = read_json(folder / modules["Pooling"] / "config.json")
     flags = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
     mode = config.get("pooling_mode", "+".join(POOLING_FLAGS.get(flag, flag) for flag in flags))
-    if mode not in ("mean", "cls"):
-        raise ModelError(f"{folder}: pools by {mode!r}; expected 'mean' or 'cls'")
-    return str(mode)
+    if mode == "mean" or mode == "cls":
+        return mode
+    raise ModelError(f"{folder}: pools by {mode!r}; expected 'mean' or 'cls'")
 
 
 def _read_list(path: Path) -> list[dict[str, str]]:

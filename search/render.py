@@ -58,7 +58,8 @@ def footer(ranking: Ranking) -> Text:
         label = f"First stage's order, not reranked: {ranking.reason}."
         return Text.assemble((label, style), ("\n" + stages, "dim"))
     model = ranking.model
-    return Text(f"{stages}\n{model['name']} on {model['device']}, {model['precision']}", "dim")
+    how = ", ".join(str(model[key]) for key in ("precision", "engine") if key in model)
+    return Text(f"{stages}\n{model['name']} on {model['device']}, {how}", "dim")
 
 
 def _headline(hit: Hit) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Scalar = str | int | float | bool
@@ -170,13 +170,24 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingInfo:
-    """What identifies an embedding space: vectors of two different ones cannot be compared."""
+    """An embedding space: vectors of two different ones cannot be compared.
+
+    `name` is for people; `revision` is what decides, a hash of weights and tokenizer, then a dot
+    and one of config and pooling. Stores of earlier versions hold the part before the dot only.
+    """
 
     name: str
     revision: str
     dimensions: int
     query_prefix: str = ""
     passage_prefix: str = ""
+
+    def can_read(self, stored: EmbeddingInfo) -> bool:
+        """Whether this model's vectors can be compared with those of a store filled by `stored`."""
+        revision = self.revision
+        if "." not in stored.revision:
+            revision = revision.partition(".")[0]
+        return replace(self, name=stored.name, revision=revision) == stored
 
 
 @dataclass(frozen=True, slots=True)

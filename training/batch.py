@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search.nn.batches import make_batches
-from search.nn.tokens import Tokenizer, Tokens
+from search.engine.batches import make_batches, pad
+from search.models.tokens import Tokenizer, Tokens
 from training.lists import TrainingList
 
 MAX_QUERY_TOKENS = 128
@@ -57,11 +57,6 @@ class PairEncoder:
             yield self._padded(places, [pairs[place] for place in places])
 
     def _padded(self, places: list[int], pairs: list[Tokens]) -> MicroBatch:
-        longest = max(len(pair.ids) for pair in pairs)
-        ids = torch.full((len(pairs), longest), self._pad_id)
-        types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
-        for row, pair in enumerate(pairs):
-            ids[row, : len(pair.ids)] = torch.tensor(pair.ids)
-            types[row, : len(pair.ids)] = torch.tensor(pair.type_ids)
-            mask[row, : len(pair.ids)] = 1
-        return MicroBatch(places, ids, types, mask)
+        batch = pad(pairs, self._pad_id)
+        tensors = (batch.ids, batch.type_ids, batch.mask)
+        return MicroBatch(places, *(torch.from_numpy(values).long() for values in tensors))

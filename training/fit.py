@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from search.engine.placement import place
+from search.engine.torch_model import DTYPES
 from search.errors import CheckpointError, InputError
-from search.nn.device import place
-from search.nn.folder import read_json
-from search.nn.tokens import Tokenizer
+from search.models.folder import read_json
+from search.models.tokens import Tokenizer
 from training.batch import PairEncoder
 from training.lists import TrainingList
 from training.loop import Loop, Report, Stage
@@ -60,7 +61,7 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
     """The trained model (fp32, averaged weights); goes on from `work/checkpoint.pt`, if there."""
     torch.manual_seed(0)
     model: Any = load_ranker(plan.start, plan.keep_layers, plan.merge)
-    dtype = place("cpu", plan.precision).dtype
+    dtype = DTYPES[place("cpu", plan.precision, "torch").precision]
     teacher = _teacher(plan.teacher, model.config, dtype) if plan.teacher else None
     trainee = Trainee(model, dtype, AVERAGE)
     encoder = PairEncoder(Tokenizer(plan.start), model.config.pad_token_id or 0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.embed import Embedder as SentenceEncoder
-from search.nn.folder import read_json
+from search.models.folder import read_json
 from search.store import Embedder
 from search.types import Document, passage_input
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from search.errors import CheckpointError, ModelError
-from search.nn.folder import WEIGHTS, find_folder, read_json, usable_positions, weight_files
-from search.nn.tokens import Tokenizer
+from search.models.folder import find_folder, read_json, usable_positions
+from search.models.preflight import check_files
+from search.models.tokens import Tokenizer
 from search.rerank.blend import ModelSettings
 
 BUNDLED = Path(__file__).with_name("bundled")
 SETTINGS = "rerank.json"
-EMBEDDING_TABLES = ("word_embeddings.weight", "tok_embeddings.weight", "embed_tokens.weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +42,15 @@ def open_checkpoint(name: str) -> Checkpoint:
                 "it, or set model to a folder or a hub name"
             )
         config = read_json(folder / "config.json")
-        check_weights(folder)
         check_labels(folder, config)
         tokenizer = Tokenizer(folder)
-        check_vocabulary(folder, config, tokenizer)
+        check_files(folder, tokenizer)
         settings = read_settings(folder)
     except CheckpointError:
         raise
     except ModelError as error:
         raise CheckpointError(str(error)) from None
     return Checkpoint(folder, name, tokenizer, usable_positions(config), settings)
-
-
-def check_weights(folder: Path) -> None:
-    """There are safetensors; a pickle (.bin) could run code when loaded, and is refused."""
-    if weight_files(folder):
-        return
-    others = sorted(path.name for pattern in ("*.bin", "*.pt") for path in folder.glob(pattern))
-    found = f"only {', '.join(others)}" if others else "no weights"
-    raise CheckpointError(
-        f"{folder}: found {found}; expected {WEIGHTS}. Convert them with "
-        "model.save_pretrained(FOLDER), which writes safetensors"
-    )
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:
@@ -77,37 +62,6 @@ def check_labels(folder: Path, config: dict[str, Any]) -> None:
             f"{folder}: found {labels} labels in config.json, expected 1 (a relevance score); "
             "this is a classifier or an encoder, not a reranker"
         )
-
-
-def check_vocabulary(folder: Path, config: dict[str, Any], tokenizer: Tokenizer) -> None:
-    """Every token id has a row in the embedding table, which may be padded beyond that."""
-    rows = _embedding_rows(folder) or config.get("vocab_size")
-    if rows is None:
-        return
-    if config.get("vocab_size", rows) != rows:
-        raise CheckpointError(
-            f"{folder}: config.json says vocab_size {config['vocab_size']}, but the weights have "
-            f"{rows} token embeddings: the two belong to different models"
-        )
-    if tokenizer.vocabulary_size > rows:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.vocabulary_size} tokens, the weights only "
-            f"{rows} embeddings: the two belong to different models"
-        )
-
-
-def _embedding_rows(folder: Path) -> int | None:
-    for path in weight_files(folder):
-        try:
-            with safe_open(path, framework="numpy") as tensors:
-                for name in tensors.keys():  # noqa: SIM118  # not a mapping
-                    if name.endswith(EMBEDDING_TABLES):
-                        return int(tensors.get_slice(name).get_shape()[0])
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{path}: cannot be read as safetensors ({error}): copy or download it again"
-            ) from None
-    return None
 
 
 def read_settings(folder: Path) -> ModelSettings:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from config import Settings
+from search.engine import open_engine
 from search.errors import CheckpointError, ModelError
-from search.nn.folder import fingerprint
-from search.nn.tokens import Span
+from search.models.folder import fingerprint, weight_files
+from search.models.remembered import remember
+from search.models.tokens import Span
 from search.rerank.checkpoint import Checkpoint, open_checkpoint
 from search.rerank.windows import PairEncoder
 
@@ -34,7 +36,7 @@ class CrossEncoder:
     """Any Hugging Face sequence-classification reranker with one output.
 
     `model` is "bundled", a folder or a hub name. Raises CheckpointError when it is not usable, and
-    ConfigError when this machine lacks the device or precision.
+    ConfigError or MissingExtra when this machine lacks the device, precision or engine.
     """
 
     def __init__(
@@ -43,12 +45,11 @@ class CrossEncoder:
         *,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         batch_tokens: int = 16384,
         max_length: int = 512,
         window_overlap: int = 64,
     ) -> None:
-        from search.nn.models import open_classifier
-
         checkpoint = open_checkpoint(str(model))
         self.settings = checkpoint.settings
         self.max_length = min(max_length, checkpoint.positions or max_length)
@@ -56,10 +57,18 @@ class CrossEncoder:
         self._revision = fingerprint(checkpoint.folder)
         self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap)
         try:
-            self._runner = open_classifier(checkpoint.folder, device, precision, batch_tokens)
+            self._engine = open_engine(
+                checkpoint.folder,
+                "logits",
+                device=device,
+                precision=precision,
+                engine=engine,
+                batch_tokens=batch_tokens,
+            )
         except ModelError as error:
             raise CheckpointError(str(error)) from None
-        self._probe(checkpoint)
+        files = [*weight_files(checkpoint.folder), checkpoint.folder / "config.json"]
+        remember(f"probe {self._engine.placement}", files, lambda: self._probe(checkpoint))
 
     @classmethod
     def load(cls, settings: Settings) -> CrossEncoder:
@@ -68,6 +77,7 @@ class CrossEncoder:
             settings.model,
             device=settings.device,
             precision=settings.precision,
+            engine=settings.engine,
             batch_tokens=settings.batch_tokens,
             max_length=settings.max_length,
             window_overlap=settings.window_overlap,
@@ -76,12 +86,13 @@ class CrossEncoder:
     @property
     def info(self) -> Mapping[str, str | int]:
         """What an answer says of the model that ranked it; the device is the one in use now."""
-        placement = self._runner.placement
+        placement = self._engine.placement
         return {
             "name": self._name,
             "revision": self._revision,
-            "device": str(placement.device),
+            "device": placement.device,
             "precision": placement.precision,
+            "engine": placement.engine,
             "max_length": self.max_length,
         }
 
@@ -101,11 +112,11 @@ class CrossEncoder:
         windows = self._pairs.windows(pairs)
         if not windows:
             return []
-        logits = self._runner([window.tokens for window in windows])[:, 0]  # (windows,)
+        logits = self._engine([window.tokens for window in windows])[:, 0]  # (windows,)
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"the model gave {np.count_nonzero(~np.isfinite(logits))} of {len(logits)} scores "
-                f"that are not numbers, in {self._runner.placement.precision}: set precision=fp32"
+                f"that are not numbers, in {self._engine.placement.precision}: set precision=fp32"
             )
         best: dict[int, Scored] = {}
         for window, logit in zip(windows, logits.tolist(), strict=True):
@@ -113,7 +124,7 @@ class CrossEncoder:
                 best[window.pair] = Scored(logit, window.span)
         return [best[i] for i in range(len(pairs))]
 
-    def _probe(self, checkpoint: Checkpoint) -> None:
+    def _probe(self, checkpoint: Checkpoint) -> str:
         """Refuse weights that cannot tell an obviously right text from an obviously wrong one."""
         right, wrong = self.score(PROBE_QUERY, [PROBE_RIGHT, PROBE_WRONG], raw=True)
         if right - wrong < PROBE_MARGIN:
@@ -122,3 +133,4 @@ class CrossEncoder:
                 f"answers it and {wrong:.3f} for one that does not; expected the first higher by "
                 f"{PROBE_MARGIN} at least. These weights are untrained, damaged, or not a reranker"
             )
+        return "passed"

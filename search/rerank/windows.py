@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tokenizers import Encoding
 
 from search.errors import QueryTooLong
-from search.nn.tokens import Span, Tokenizer, Tokens
+from search.models.tokens import Span, Tokenizer, Tokens
 
 
 class Window(NamedTuple):

@@ -19,7 +19,7 @@ class HashedWords(Embedder):
     """A bag of words hashed to 64 places, of length 1; it counts the texts it embeds."""
 
     def __init__(self, name: str = "hashed-words") -> None:
-        self._info = EmbeddingInfo(name, "1", DIMENSIONS)
+        self._info = EmbeddingInfo(name, f"{name}-1", DIMENSIONS)
         self.embedded: list[str] = []
 
     @property

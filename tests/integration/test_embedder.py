@@ -39,12 +39,13 @@ def expected(folder: Path) -> NDArray[np.float32]:
     return reference(folder)
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize(("precision", "cosine"), [("fp32", 0.9999), ("bf16", 0.999)])
 def test_passages_as_the_reference_embeds_them(
-    expected: NDArray[np.float32], precision: str, cosine: float
+    expected: NDArray[np.float32], engine: str, precision: str, cosine: float
 ) -> None:
     """In input order, with the longest text cut at 256 tokens; several batches."""
-    flags = {"precision": precision, "device": "cpu", "batch_tokens": 300}
+    flags = {"precision": precision, "device": "cpu", "engine": engine, "batch_tokens": 300}
     vectors = load_embedder(config.load(flags, files=[])).encode_passages(TEXTS)
     assert vectors.shape == (len(TEXTS), 384)
     assert vectors.dtype == np.float32

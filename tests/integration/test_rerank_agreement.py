@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import CrossEncoder as Reference
-from tiny_models import write_bert, write_xlm_roberta
+from tiny_models import write_bert, write_electra, write_roberta, write_xlm_roberta
 
+from search.errors import ConfigError
 from search.rerank import CrossEncoder
 from search.rerank.checkpoint import BUNDLED
 
@@ -24,15 +25,26 @@ TEXTS = [
     "心臓病を防ぐには、運動と食事が大切です。",
     "Walking, swimming and cycling for half an hour a day keep the heart healthy. " * 2,
 ]
+ENGINES = ("openvino", "torch")
 PAIRS = [(query, text) for query in (QUERY, "when is the museum open?") for text in TEXTS]
-WRITERS = {"bert": write_bert, "xlm-roberta": write_xlm_roberta}
+WRITERS = {
+    "bert": write_bert,
+    "roberta": write_roberta,
+    "xlm-roberta": write_xlm_roberta,
+    "electra": write_electra,
+}
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 
 
 @pytest.fixture(scope="module", params=WRITERS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write: Callable[[Path], Path] = WRITERS[request.param]
-    return write(tmp_path_factory.mktemp("model"))
+    return write(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def reference(folder: Path, pairs: list[tuple[str, str]]) -> np.ndarray:
@@ -44,16 +56,25 @@ def reference(folder: Path, pairs: list[tuple[str, str]]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_random_weights_score_as_the_reference_does(folder: Path, precision: str) -> None:
+def test_random_weights_score_as_the_reference_does(
+    folder: Path, engine: str, precision: str
+) -> None:
     """A small token budget makes many batches; every pair fits without truncation."""
-    model = CrossEncoder(folder, device="cpu", precision=precision, batch_tokens=100)
+    if folder.name.startswith("electra") and engine == "openvino":
+        with pytest.raises(ConfigError, match="does not know this model's architecture"):
+            CrossEncoder(folder, device="cpu", engine=engine)
+        return
+    model = CrossEncoder(folder, device="cpu", engine=engine, precision=precision, batch_tokens=100)
+    assert model.info["engine"] == engine
     ours = [scored.logit for scored in model.score_pairs(PAIRS)]
     assert np.abs(ours - reference(folder, PAIRS)).max() < TOLERANCE[precision]
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_the_bundled_model_scores_and_orders_as_the_reference_does(precision: str) -> None:
-    model = CrossEncoder("bundled", device="cpu", precision=precision)
+def test_the_bundled_model_scores_and_orders_as_the_reference_does(
+    engine: str, precision: str
+) -> None:
+    model = CrossEncoder("bundled", device="cpu", engine=engine, precision=precision)
     theirs = reference(BUNDLED, PAIRS)
     ours = np.array([scored.logit for scored in model.score_pairs(PAIRS)])
     assert np.abs(ours - theirs).max() < TOLERANCE[precision]

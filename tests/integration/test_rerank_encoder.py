@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import write_bert, write_xlm_roberta
 
 import config
+from search.engine.placement import place
 from search.errors import CheckpointError, ConfigError, ModelError, QueryTooLong
-from search.nn import device
 from search.rerank import CrossEncoder
 from search.rerank.encoder import PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG
 
@@ -85,13 +85,13 @@ def test_a_head_that_would_be_random_is_refused(tmp_path: Path) -> None:
     weights = load_file(write_bert(tmp_path) / "model.safetensors")
     bare = {name: w for name, w in weights.items() if not name.startswith("classifier")}
     save_file(bare, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"no weights for classifier\.bias, classifier\.wei"):
+    with pytest.raises(CheckpointError, match=r"found no weights for classifier\.weight"):
         CrossEncoder(tmp_path, device="cpu")
 
 
 def test_weights_that_cannot_tell_right_from_wrong_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"expected the first higher by 0\.5 at least"):
-        CrossEncoder(write_bert(tmp_path, taught=False), device="cpu")
+        CrossEncoder(write_bert(tmp_path, aligned=False), device="cpu")
 
 
 def test_weights_that_give_no_numbers_are_refused(bert: Path, tmp_path: Path) -> None:
@@ -115,18 +115,9 @@ def test_an_architecture_without_a_classifier_is_refused(bert: Path, tmp_path: P
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match=r"'device' has value 'cuda:99'; found here: .*cpu"):
-        device.place("cuda:99")
+        place("cuda:99")
 
 
 def test_a_precision_that_the_device_lacks_is_named_with_those_it_has() -> None:
     with pytest.raises(ConfigError, match="'precision' has value 'fp16', which cpu cannot do"):
-        device.place("cpu", "fp16")
-
-
-@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_auto_takes_bf16_only_from_processors_that_have_it(
-    monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
-) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
-    assert device.place("cpu").precision == expected
+        place("cpu", "fp16")

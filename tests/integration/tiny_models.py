@@ -1,4 +1,4 @@
-"""Two-layer rerankers with random weights, of BERT's and XLM-R's kind, as transformers saves them.
+"""Two-layer rerankers with random weights, of BERT's kind and its relatives.
 
 Their heads are set so that they pass the engine's probe: else they are as good as any for
 comparing numbers, and quick.
@@ -17,8 +17,12 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -35,16 +39,49 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def write_bert(folder: Path, taught: bool = True) -> Path:
+def write_bert(folder: Path, aligned: bool = True) -> Path:
     """BERT with a WordPiece tokenizer and token types."""
     tokenizer = AutoTokenizer.from_pretrained(get_model_path())
     config = BertConfig(vocab_size=len(tokenizer), **SHAPE)
     torch.manual_seed(1)
-    return _write(folder, BertForSequenceClassification(config), tokenizer, taught)
+    return _write(folder, BertForSequenceClassification(config), tokenizer, aligned)
 
 
-def write_xlm_roberta(folder: Path, taught: bool = True) -> Path:
+def write_xlm_roberta(folder: Path, aligned: bool = True) -> Path:
     """XLM-R with a small Unigram tokenizer, `<s> a </s></s> b </s>`, and 2 unusable positions."""
+    tokenizer = _unigrams()
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=514, type_vocab_size=1, **SHAPE
+    )
+    torch.manual_seed(2)
+    return _write(folder, XLMRobertaForSequenceClassification(config), tokenizer, aligned)
+
+
+def write_roberta(folder: Path, aligned: bool = True) -> Path:
+    """RoBERTa with another padding token, which moves its positions, and another activation."""
+    tokenizer = _unigrams()
+    tokenizer.pad_token = "<unk>"
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=300,
+        type_vocab_size=1,
+        pad_token_id=tokenizer.pad_token_id,
+        hidden_act="gelu_new",
+        **SHAPE,
+    )
+    torch.manual_seed(3)
+    return _write(folder, RobertaForSequenceClassification(config), tokenizer, aligned)
+
+
+def write_electra(folder: Path, aligned: bool = True) -> Path:
+    """A kind that OpenVINO's graph does not know."""
+    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
+    config = ElectraConfig(vocab_size=len(tokenizer), embedding_size=64, **SHAPE)
+    torch.manual_seed(4)
+    return _write(folder, ElectraForSequenceClassification(config), tokenizer, aligned)
+
+
+def _unigrams() -> PreTrainedTokenizerFast:
     words = Tokenizer(models.Unigram())
     words.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
@@ -56,28 +93,23 @@ def write_xlm_roberta(folder: Path, taught: bool = True) -> Path:
         pair="<s> $A </s> </s> $B </s>",
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=514, type_vocab_size=1, **SHAPE
-    )
-    torch.manual_seed(2)
-    return _write(folder, XLMRobertaForSequenceClassification(config), tokenizer, taught)
 
 
 def _write(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, taught: bool
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, aligned: bool
 ) -> Path:
     model.eval()
-    if taught:
-        _teach(model, tokenizer)
+    if aligned:
+        _align(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def _teach(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+def _align(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Point the last layer from the wrong text's features to the right one's, 1 logit apart."""
     last = [m for m in model.classifier.modules() if isinstance(m, nn.Linear)][-1]
     features: list[Tensor] = []

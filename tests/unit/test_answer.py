@@ -12,7 +12,13 @@ from search.answer import as_json, band
 from search.types import Hit, Ranking
 
 TIMINGS = {"retrieve": 12.3, "rerank": 345.6, "total": 358.0}
-MODEL = {"name": "tiny", "revision": "abc", "device": "cpu", "precision": "bf16"}
+MODEL = {
+    "name": "tiny",
+    "revision": "abc",
+    "device": "cpu",
+    "precision": "bf16",
+    "engine": "openvino",
+}
 
 
 def ranking(reranked: bool = True, failed: bool = False, reason: str | None = None) -> Ranking:
@@ -46,7 +52,7 @@ def test_an_answer_shows_place_title_score_band_and_move() -> None:
     second = next(line for line in shown.splitlines() if "Surgery" in line)
     assert second.split() == ["2", "Surgery", "0.050", "low", "▼1", "was", "1"]
     assert "retrieve 12 ms · rerank 346 ms · total 358 ms" in shown
-    assert "tiny on cpu, bf16" in shown
+    assert "tiny on cpu, bf16, openvino" in shown
 
 
 def test_long_passages_are_cut_at_a_word_unless_full() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.chunk import Chunker
-from search.nn.tokens import Tokenizer
+from search.models.tokens import Tokenizer
 
 
 class Words:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +71,7 @@ def test_modules_that_would_be_left_out_are_refused(tmp_path: Path) -> None:
 def test_no_weights_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     write_embedder(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"found no model\.safetensors"):
+    with pytest.raises(ModelError, match=r"found no weights; expected model\.safetensors"):
         Embedder(tmp_path)
 
 
@@ -84,6 +86,28 @@ def test_info_and_passage_room_come_from_files(tmp_path: Path) -> None:
     info = embedder.info
     assert info == EmbeddingInfo("mine", info.revision, 2, "is ", "heart attack ")
     assert embedder.tokenizer.max_passage_tokens == 64 - 2 - 2  # positions, specials, prefix
+
+
+def test_the_identity_is_what_changes_vectors_not_the_folders_name(tmp_path: Path) -> None:
+    first = Embedder(write_embedder(tmp_path / "here")).info
+    assert Embedder(write_embedder(tmp_path / "elsewhere")).info.can_read(first)
+    pooled = Embedder(write_embedder(tmp_path / "cls", {"pooling_mode": "cls"})).info
+    assert not pooled.can_read(first)
+    config = json.loads((tmp_path / "here" / "config.json").read_text())
+    write_json(tmp_path / "here" / "config.json", config | {"hidden_act": "relu"})
+    assert not Embedder(tmp_path / "here").info.can_read(first)
+    saved_again = {"transformers_version": "9", "use_cache": True, "is_decoder": False}
+    write_json(tmp_path / "here" / "config.json", config | saved_again)
+    assert Embedder(tmp_path / "here").info.can_read(first)
+    assert not Embedder(tmp_path / "here", query_prefix="query: ").info.can_read(first)
+
+
+def test_a_store_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
+    """It knows of weights and tokenizer only."""
+    info = Embedder(write_embedder(tmp_path)).info
+    earlier = replace(info, revision=info.revision.partition(".")[0])
+    assert info.can_read(earlier)
+    assert not info.can_read(replace(earlier, revision="0123456789ab"))
 
 
 def test_a_prefix_that_fills_the_input_is_refused(tmp_path: Path) -> None:

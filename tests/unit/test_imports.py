@@ -20,10 +20,11 @@ MAY_IMPORT = {
     "search.filters": {"search.errors", "search.types"},
     "search.answer": {"search.types"},
     "search.render": {"search.answer", "search.types"},
-    "search.nn": {"search.errors", "search.types"},
-    "search.embed": {"config", "search.errors", "search.nn", "search.types"},
+    "search.models": {"search.errors", "search.types"},
+    "search.engine": {"search.errors", "search.models", "search.types"},
+    "search.embed": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.store": {"config", "search.embed", "search.errors", "search.types"},
-    "search.rerank": {"config", "search.errors", "search.nn", "search.types"},
+    "search.rerank": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.searcher": {"config", "search.errors", "search.rerank", "search.store", "search.types"},
     "ingest": {
         "config",
@@ -40,8 +41,9 @@ MAY_IMPORT = {
 }
 # Heavy or foreign packages, and the only rooms that may import them.
 ONLY_IN = {
-    "torch": {"search.nn", "training"},
-    "transformers": {"search.nn", "training"},
+    "openvino": {"search.engine.graph"},
+    "torch": {"search.engine.torch_model", "training"},
+    "transformers": {"search.engine.torch_model", "training"},
     "apsw": {"search.store", "ingest.ledger", "ingest.lock", "ingest.seen"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny_folders import write_tokenizer
 
 from search.errors import QueryTooLong
-from search.nn.tokens import Tokenizer
+from search.models.tokens import Tokenizer
 from search.rerank.windows import PairEncoder
 
 SPECIALS = 3

@@ -51,7 +51,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def logits(model: Any, folder: Path, passages: tuple[str, ...]) -> torch.Tensor:
-    from search.nn.tokens import Tokenizer
+    from search.models.tokens import Tokenizer
     from training.batch import PairEncoder
 
     encoder = PairEncoder(Tokenizer(folder), 0)

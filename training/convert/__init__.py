@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import CheckpointError, MissingExtra
-from search.nn.folder import read_json
+from search.models.folder import read_json
 
 CARRIERS = {"Cast", "Mul", "Reshape", "Identity", "Transpose"}
 SUFFIX = "_quantized"

@@ -74,7 +74,7 @@ def verify(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) ->
             "use the program's version that made it, or delete the file and ingest again"
         )
     stored = read_embedding(connection)
-    if stored != embedding:
+    if not embedding.can_read(stored):
         raise ModelMismatch(_mismatch(path, stored, embedding))
 
 

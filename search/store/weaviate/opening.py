@@ -26,7 +26,7 @@ class Vectors:
         self.vectorizer = vectorizer
         self._probe = probe
         if vectorizer == schema.NO_VECTORIZER:
-            self._require(self._probe.ours.info == embedding)
+            self._require(self._probe.ours.info.can_read(embedding))
 
     @property
     def of_queries(self) -> Embedder | None:
@@ -42,12 +42,12 @@ class Vectors:
         same = self._probe.same
         if self.embedding.name != self.vectorizer:
             # A run of our model filled the class, and the server's was the same then.
-            self._require(not same or self._probe.ours.info == self.embedding)
+            self._require(not same or self._probe.ours.info.can_read(self.embedding))
             self._require_unchanged_server(same)
         return self._probe.ours if same else None
 
     def _require_unchanged_server(self, same: bool) -> None:
-        if not same and self._probe.ours.info == self.embedding:
+        if not same and self._probe.ours.info.can_read(self.embedding):
             raise ModelMismatch(
                 f"{self._name} was filled by the embedding model {self.embedding.name!r}, and the "
                 f"server's {self.vectorizer} now embeds otherwise: give it that model back, or "

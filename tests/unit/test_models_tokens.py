@@ -6,7 +6,7 @@ import pytest
 from tiny_folders import write_tokenizer
 
 from search.errors import ModelError
-from search.nn.tokens import Tokenizer
+from search.models.tokens import Tokenizer
 
 TEXT = "heart attack is an emergency"
 

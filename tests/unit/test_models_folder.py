@@ -8,7 +8,7 @@ import pytest
 from tiny_folders import write_json, write_model
 
 from search.errors import ModelError
-from search.nn.folder import find_folder, fingerprint, usable_positions, weight_files
+from search.models.folder import find_folder, fingerprint, usable_positions, weight_files
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:

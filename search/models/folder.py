@@ -5,15 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from search.errors import ModelError
+from search.models.remembered import remember
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 NEEDED_FILES = ["*.json", "model*.safetensors", "*.txt", "*.model"]
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+# Keys of config.json that change no output, so that saving a model again keeps it the same one.
+_NO_EFFECT = re.compile(
+    r"_name_or_path|architectures|(torch_)?dtype|transformers_version|use_cache|\w*dropout\w*"
+    r"|initializer_\w+|id2label|label2id|problem_type|(bos|eos|sep|cls)_token_id|output_\w+"
+    r"|gradient_checkpointing|tie_word_embeddings|auto_map"
+)
 
 
 def find_folder(name: str) -> Path:
@@ -69,9 +77,28 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """12 hex digits of the SHA-256 over weights and tokenizer: what makes two models the same."""
+    """12 hex digits of the SHA-256 over weights and tokenizer; remembered until a file changes."""
+    files = [*weight_files(folder), folder / "tokenizer.json"]
+    try:
+        return remember("fingerprint", files, lambda: _hash_of_files(files))
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be read: {error}") from None
+
+
+def config_fingerprint(config: dict[str, Any], *more: str) -> str:
+    """12 hex digits over what a config says of the computation, and over `more`."""
+    kept = {
+        key: value
+        for key, value in config.items()
+        if value not in (None, False, "absolute") and not _NO_EFFECT.fullmatch(key)
+    }
+    content = json.dumps([kept, *more], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _hash_of_files(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for path in (*weight_files(folder), folder / "tokenizer.json"):
+    for path in files:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.nn.batches import make_batches
+from search.engine.batches import make_batches
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=80)
 
