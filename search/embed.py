@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,8 +171,8 @@ def read_pooling(folder: Path) -> Head:
     config = read_json(folder / modules["Pooling"] / "config.json")
     flags = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
     mode = config.get("pooling_mode", "+".join(POOLING_FLAGS.get(flag, flag) for flag in flags))
-    if mode == "mean" or mode == "cls":
-        return mode
+    if mode in ("mean", "cls"):
+        return cast(Head, mode)
     raise ModelError(f"{folder}: pools by {mode!r}; expected 'mean' or 'cls'")
 
 

@@ -26,6 +26,7 @@ from openvino import opset13 as op  # noqa: E402
 if sys.modules["openvino.tools.ovc"] is None:
     del sys.modules["openvino.tools.ovc"]
 
+__all__ = ["Graph", "ov"]
 WORDS = "embeddings.word_embeddings.weight"
 # An attention score this low is a weight of 0, also in bf16.
 MASKED = np.float32(np.finfo(np.float32).min / 2)

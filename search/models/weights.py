@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from search.errors import ModelError
 
 # How each stored type is seen by NumPy, which has no bfloat16.
-TYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
 SIZES = {"F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1} | {
     name: kind.itemsize for name, kind in TYPES.items()
 }
