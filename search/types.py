@@ -101,7 +101,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage as the first stage found it. `rank` starts at 1; a higher `score` is better."""
+    """A passage as the first stage found it. `rank` starts at 1; a higher `score` is better.
+
+    `cosine` and `bm25` are what the query and the passage alone say of each other, whatever else
+    was found; None where the store did not compare them so. `score` is one of them or, in hybrid
+    search, both scaled to what was found and added.
+    """
 
     document_id: str
     passage_index: int
@@ -112,6 +117,8 @@ class Candidate:
     metadata: Mapping[str, Value] = field(default_factory=dict)
     source: Source | None = None
     location: Location | None = None
+    cosine: float | None = None
+    bm25: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

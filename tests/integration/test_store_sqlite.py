@@ -311,3 +311,28 @@ def test_several_processes_make_one_store(tmp_path: Path) -> None:
     for process in makers:
         process.communicate()
     assert create(tmp_path / "s.db").describe().documents == 0
+
+
+def test_hybrid_candidates_carry_both_scores_whichever_ranking_found_them(tmp_path: Path) -> None:
+    store = create(tmp_path / "s.db")
+    store.put(random_entries(250))
+    query = "n3p0 n7p1 n9p0"
+    scores = {
+        mode: {
+            (c.document_id, c.passage_index): c.score for c in store.retrieve(query, 1000, (), mode)
+        }
+        for mode in ("near_text", "bm25")
+    }
+    found = store.retrieve(query, 100, mode="hybrid")
+    by_vector, by_words = (
+        store.retrieve(query, 9, (), "near_text"),
+        store.retrieve(query, 9, (), "bm25"),
+    )
+    store.close()
+    for c in found:
+        key = (c.document_id, c.passage_index)
+        assert c.cosine == pytest.approx(scores["near_text"][key], abs=1e-6)
+        assert c.bm25 == pytest.approx(scores["bm25"].get(key, 0.0))
+    assert any(c.bm25 == 0 for c in found)
+    assert all(c.cosine == c.score and c.bm25 is None for c in by_vector)
+    assert all(c.bm25 == c.score and c.cosine is None for c in by_words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -123,7 +124,14 @@ class SqliteStore:
                 scores = relative_score_fusion(by_vector, by_words, self._alpha)
             else:
                 scores = by_vector or by_words
-            return rankings.candidates(connection, list(scores.items())[:k])
+            scores = dict(islice(scores.items(), k))
+            # A passage that only one ranking found: what the other would have given it.
+            if mode == "hybrid" and vector is not None:
+                unseen = [key for key in scores if key not in by_vector]
+                by_vector |= rankings.cosines(connection, vector, unseen)
+                unseen = [key for key in scores if key not in by_words]
+                by_words |= rankings.bm25_scores(connection, query, unseen)
+            return rankings.candidates(connection, scores, by_vector, by_words)
 
     def check(self) -> list[str]:
         """Faults of the file and of what belongs together in it; empty when it is sound."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import apsw
 import numpy as np
@@ -25,6 +25,7 @@ _BM25 = """
 SELECT rowid, bm25(words, ?, ?) AS rank
 FROM words WHERE words MATCH ? {only} ORDER BY rank, rowid LIMIT ?
 """
+_OF_THESE = "(SELECT value FROM json_each(?))"
 _CANDIDATE = """
 SELECT documents.id, position, title, text, metadata
 FROM passages JOIN documents ON documents.key = document WHERE passages.key = ?
@@ -61,13 +62,51 @@ def bm25(
     return {key: -rank for key, rank in rows}
 
 
-def candidates(connection: apsw.Connection, scores: Iterable[tuple[int, float]]) -> list[Candidate]:
-    """The passages behind these keys, in the order given."""
+def cosines(
+    connection: apsw.Connection,
+    query: npt.NDArray[np.float32],  # (dimensions,)
+    keys: Sequence[int],
+) -> dict[int, float]:
+    """Cosine similarity (-1 to 1) of each of these passages."""
+    sql = _NEAREST.format(only=f"WHERE passage IN {_OF_THESE}")
+    rows = connection.execute(sql, (_as_blob(query), json.dumps(keys), len(keys)))
+    return {key: 1.0 - distance for key, distance in rows}
+
+
+def bm25_scores(connection: apsw.Connection, query: str, keys: Sequence[int]) -> dict[int, float]:
+    """BM25 of each of these passages; 0 for one that holds no word of the query."""
+    scores = dict.fromkeys(keys, 0.0)
+    expression = match_expression(query)
+    if expression:
+        sql = _BM25.format(only=f"AND +rowid IN {_OF_THESE}")
+        parameters = (TITLE_WEIGHT, TEXT_WEIGHT, expression, json.dumps(keys), len(keys))
+        scores |= {key: -rank for key, rank in connection.execute(sql, parameters)}
+    return scores
+
+
+def candidates(
+    connection: apsw.Connection,
+    scores: Mapping[int, float],
+    cosines: Mapping[int, float],
+    bm25: Mapping[int, float],
+) -> list[Candidate]:
+    """The passages behind the keys of `scores`, in that order."""
     found = []
-    for rank, (key, score) in enumerate(scores, start=1):
+    for rank, (key, score) in enumerate(scores.items(), start=1):
         for document_id, position, title, text, metadata in connection.execute(_CANDIDATE, (key,)):
-            values = _metadata(metadata)
-            found.append(Candidate(document_id, position, title, text, score, rank, values))
+            found.append(
+                Candidate(
+                    document_id,
+                    position,
+                    title,
+                    text,
+                    score,
+                    rank,
+                    _metadata(metadata),
+                    cosine=cosines.get(key),
+                    bm25=bm25.get(key),
+                )
+            )
     return found
 
 
