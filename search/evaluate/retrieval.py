@@ -1,4 +1,4 @@
-"""The first stage under evaluation: the store's own, or its two legs restricted to judged pools."""
+"""The first stage under evaluation: the store's own, or both rankings within judged pools."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from search.types import Candidate, RetrievalMode
 
 HASH_PAGE = 1000
 
-Leg = dict[tuple[str, int], Candidate]
-"""(document id, passage index) → candidate, best first."""
+Key = tuple[str, int]
+"""Document id and passage index."""
+
+Found = dict[Key, Candidate]
+"""What one ranking found, best first."""
 
 
 def first_stage_of(task: Task, store: Store, settings: Settings, depth: int) -> Retrieve:
@@ -41,28 +44,39 @@ def retrieve_pool(
 ) -> list[Candidate]:
     """All passages of the pool's documents, as a search filtered to the pool would order them.
 
-    Each leg runs over all `passages` of the store, then its scores are scaled within the pool; a
-    passage that a leg does not find (BM25: no word in common) has 0 from it, and the lowest places.
+    Each ranking runs over all `passages` of the store, then its scores are scaled within the pool.
+    A passage that a ranking does not find (BM25: no word in common) has 0 from it, and comes last.
     """
-    vector = _leg(store, query, pool, passages, "near_text")  # exact: every passage of the pool
-    words = _leg(store, query, pool, passages, "bm25") if mode != "near_text" else {}
+    vector = _ranking(store, query, pool, passages, "near_text")  # exact: all of the pool
+    words = _ranking(store, query, pool, passages, "bm25") if mode != "near_text" else {}
+    cosines = {key: c.score for key, c in vector.items()}
+    bm25 = {key: words[key].score if key in words else 0.0 for key in vector}
     if mode == "near_text":
-        ordered = [(c, c.score) for c in vector.values()]
+        scores = cosines
     elif mode == "bm25":
         unfound = sorted(vector.keys() - words.keys())
-        ordered = [(c, c.score) for c in words.values()]
-        ordered += [(vector[place], 0.0) for place in unfound]
+        scores = {key: bm25[key] for key in [*words, *unfound]}
     else:
-        ordered = _fused(vector, words, alpha)
-    return [replace(c, score=s, rank=rank) for rank, (c, s) in enumerate(ordered, start=1)]
+        scores = _fused(vector, words, alpha)
+    return [
+        replace(
+            vector[key],
+            score=score,
+            rank=rank,
+            cosine=None if mode == "bm25" else cosines[key],
+            bm25=None if mode == "near_text" else bm25[key],
+        )
+        for rank, (key, score) in enumerate(scores.items(), start=1)
+    ]
 
 
 def check_depth(deepest: int, settings: Settings) -> None:
     """Deeper than the store's fusion looks, a shallower K would not be a cut of the deepest one."""
     if settings.retrieval == "hybrid" and deepest > FUSION_DEPTH:
         raise InputError(
-            f"--k {deepest}: hybrid retrieval fuses the top {FUSION_DEPTH} of each leg; a deeper K "
-            f"would change the shallower ones; use at most {FUSION_DEPTH}, or --retrieval near_text"
+            f"--k {deepest}: hybrid retrieval fuses the top {FUSION_DEPTH} of each ranking, and a "
+            "deeper K would change the shallower ones; "
+            f"use at most {FUSION_DEPTH}, or --retrieval near_text"
         )
 
 
@@ -82,19 +96,21 @@ def fingerprint(store: Store) -> dict[str, object]:
     }
 
 
-def _fused(vector: Leg, words: Leg, alpha: float) -> list[tuple[Candidate, float]]:
-    """Relative score fusion, which knows passages by number: here their places in `vector`."""
-    places = list(vector)
-    number = {place: i for i, place in enumerate(places)}
+def _fused(vector: Found, words: Found, alpha: float) -> dict[Key, float]:
+    """Relative score fusion, which knows passages by number: here their positions in `vector`."""
+    keys = list(vector)
+    number = {key: i for i, key in enumerate(keys)}
     fused = relative_score_fusion(
-        {number[place]: c.score for place, c in vector.items()},
-        {number[place]: c.score for place, c in words.items()},
+        {number[key]: c.score for key, c in vector.items()},
+        {number[key]: c.score for key, c in words.items()},
         alpha,
     )
-    return [(vector[places[i]], score) for i, score in fused.items()]
+    return {keys[i]: score for i, score in fused.items()}
 
 
-def _leg(store: Store, query: str, pool: frozenset[str], passages: int, mode: RetrievalMode) -> Leg:
-    """The pool's passages that this leg finds."""
+def _ranking(
+    store: Store, query: str, pool: frozenset[str], passages: int, mode: RetrievalMode
+) -> Found:
+    """The pool's passages that this ranking finds."""
     found: Sequence[Candidate] = store.retrieve(query, passages, mode=mode)
     return {(c.document_id, c.passage_index): c for c in found if c.document_id in pool}

@@ -30,11 +30,16 @@ PAIRS_PER_STEP = 1024  # scored together and then saved: an interrupted pass los
 
 @dataclass(frozen=True, slots=True)
 class ScoredQuery:
-    """A query's candidate passages in the first stage's order, with both stages' scores."""
+    """A query's candidate passages in the first stage's order, with both stages' scores.
+
+    `cosines` and `bm25` are those of `Candidate`.
+    """
 
     query_id: str
     document_ids: tuple[str, ...]
     scores: tuple[float, ...]
+    cosines: tuple[float | None, ...]
+    bm25: tuple[float | None, ...]
     logits: tuple[float, ...]
     milliseconds: float  # the query's share of its step's scoring time
 
@@ -79,6 +84,8 @@ class ScoreCache:
                 row["query_id"],
                 tuple(row["document_ids"]),
                 tuple(row["scores"]),
+                tuple(row["cosines"]),
+                tuple(row["bm25"]),
                 tuple(row["logits"]),
                 row["milliseconds"],
             )
@@ -118,6 +125,8 @@ def cut(scored: ScoredQuery, k: int) -> ScoredQuery:
         scored.query_id,
         scored.document_ids[:k],
         scored.scores[:k],
+        scored.cosines[:k],
+        scored.bm25[:k],
         scored.logits[:k],
         scored.milliseconds * share,
     )
@@ -161,6 +170,8 @@ def _score_step(
             query_id,
             tuple(c.document_id for c in candidates),
             tuple(c.score for c in candidates),
+            tuple(c.cosine for c in candidates),
+            tuple(c.bm25 for c in candidates),
             tuple(float(next(logits)) for _ in candidates),
             each * len(candidates),
         )
