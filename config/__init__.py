@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from config.flags import add_set_flag, parse_set
 
 if TYPE_CHECKING:
-    from config.settings import Loaded, Settings, load, load_all
+    from config.settings import (
+        Loaded,
+        Settings,
+        change,
+        load,
+        load_all,
+        process_environment,
+    )
     from config.weaviate import WeaviateSettings
 
 __all__ = [
@@ -15,9 +22,11 @@ __all__ = [
     "Settings",
     "WeaviateSettings",
     "add_set_flag",
+    "change",
     "load",
     "load_all",
     "parse_set",
+    "process_environment",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ class Settings(BaseModel):
     candidates: int = Field(ge=1, le=4000)
     limit: int = Field(ge=1)
     threshold: float = Field(ge=0, le=1)
+    highlight: bool
+    deadline_ms: float | None = Field(gt=0)
 
     rerank: bool
     model: str = Field(min_length=1)
@@ -59,6 +62,7 @@ class Settings(BaseModel):
     window_overlap: int = Field(ge=0)
     blend: float | None = Field(ge=0)
     gate: float | None = Field(ge=0)
+    gate_tuned_for: str | None
 
     @field_validator("store", "model", "embedding_model", mode="before")
     @classmethod
@@ -110,6 +114,21 @@ def load_all(
     except ValidationError as error:
         raise ConfigError(_explain(error, origins)) from None
     return Loaded(settings, {name: _value(settings, name) for name in values}, origins)
+
+
+def change(settings: Settings, **changes: object) -> Settings:
+    """The same settings but for these, which are checked. Raises ConfigError as `load` does."""
+    if not changes:
+        return settings
+    try:
+        return Settings.model_validate(dict(settings) | changes)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, dict.fromkeys(changes, "argument"))) from None
+
+
+def process_environment() -> Mapping[str, str]:
+    """This process's variables: the one place that reads them, but for the commands themselves."""
+    return os.environ
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -94,22 +94,16 @@ def run(args: argparse.Namespace) -> int:
 
     # Heavy modules only from here on, so that --help and usage errors are instant.
     from search.filters import parse_filters
-    from search.rerank import CrossEncoder
     from search.searcher import Searcher
-    from search.store.open import open_store
 
-    where = parse_filters(args.where)
-    store = open_store(settings)
-    try:
-        searcher = Searcher(store, lambda: CrossEncoder.load(settings), settings)
+    filters = parse_filters(args.where)
+    with Searcher.from_settings(settings) as searcher:
         status = 0
         for query in queries:
-            ranking = searcher.search(query, where)
+            ranking = searcher.search(query, filters=filters)
             show(args, ranking)
             status = NOT_RERANKED if ranking.failed else status
         return status
-    finally:
-        store.close()
 
 
 def read_queries(args: argparse.Namespace) -> Iterator[str]:

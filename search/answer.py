@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.types import Hit, Ranking
+from search.types import Candidate, Hit, Location, Ranking, Source
 
 HIGH, MEDIUM = 0.8, 0.4
 
 
 def band(probability: float) -> str:
-    """high > 0.8, medium 0.4–0.8, low below."""
+    """high > 0.8, medium 0.4–0.8, low below.
+
+    >>> band(0.9), band(0.8), band(0.1)
+    ('high', 'medium', 'low')
+    """
     return "high" if probability > HIGH else "medium" if probability >= MEDIUM else "low"
 
 
@@ -19,7 +23,10 @@ def as_json(ranking: Ranking) -> dict[str, Any]:
     return {
         "query": ranking.query,
         "reranked": ranking.reranked,
+        "scored": ranking.scored,
         "reason": ranking.reason,
+        "hint": ranking.hint,
+        "notes": list(ranking.notes),
         "hits": [_hit_json(hit) for hit in ranking.hits],
         "timings_ms": dict(ranking.timings_ms),
         "model": dict(ranking.model),
@@ -29,11 +36,43 @@ def as_json(ranking: Ranking) -> dict[str, Any]:
 def _hit_json(hit: Hit) -> dict[str, Any]:
     return {
         "rank": hit.rank,
-        "id": hit.candidate.document_id,
-        "title": hit.candidate.title,
-        "passage": hit.candidate.passage,
+        "id": hit.id,
+        "title": hit.title,
+        "passage": hit.passage,
+        "highlight": None if hit.highlight is None else list(hit.highlight),
+        "source": _source_json(hit.source),
+        "location": _location_json(hit.location),
         "score": hit.score,
+        "probability": hit.probability,
         "logit": hit.logit,
         "retrieval": {"rank": hit.retrieval_rank, "score": hit.retrieval_score},
-        "metadata": dict(hit.candidate.metadata),
+        "metadata": dict(hit.metadata),
+        "passages": [
+            {
+                "passage": other.candidate.passage,
+                "location": _location_json(other.candidate.location),
+                "score": other.score,
+            }
+            for other in hit.passages
+        ],
+        "also_in": [_elsewhere_json(candidate) for candidate in hit.also_in],
     }
+
+
+def _elsewhere_json(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "id": candidate.document_id,
+        "title": candidate.title,
+        "source": _source_json(candidate.source),
+        "location": _location_json(candidate.location),
+    }
+
+
+def _source_json(source: Source | None) -> dict[str, Any] | None:
+    return None if source is None else {"file": source.file, "line": source.line}
+
+
+def _location_json(location: Location | None) -> dict[str, Any] | None:
+    if location is None:
+        return None
+    return {"line": location.line, "page": location.page, "heading": location.heading}

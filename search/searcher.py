@@ -2,157 +2,301 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
+from types import TracebackType
+from typing import Final, Self
 
+import config
 from config import Settings
-from search.errors import InputError, SearchError
-from search.rerank import CrossEncoder
-from search.rerank.blend import blended_log_odds, min_max, sigmoid
+from search.errors import InputError, ModelError
+from search.hint import why_nothing
+from search.order import final_order, first_stage_order, fold, with_copies
+from search.rerank import Scored
+from search.rerank.blend import blended_log_odds, min_max
 from search.rerank.gate import margin, unsure
+from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
+from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
-from search.types import Candidate, Condition, Hit, Ranking, passage_input
+from search.types import Candidate, Condition, Hit, Ranking, RetrievalMode, passage_input
 
-# What a model and its libraries can fail with; anything else is a bug of ours and is raised.
-RERANK_FAULTS = (SearchError, RuntimeError, OSError, ImportError, MemoryError)
+HITS_HIGHLIGHTED = 10
+"""Of so many hits the deciding sentence is looked for: as many as people read."""
+DEADLINE_STEP = 8
+"""Pairs scored between two looks at the clock; fewer would leave the processor half idle."""
+
+
+class Unset(Enum):
+    """Stands for "as the settings say" where None is a value of its own."""
+
+    UNSET = "as the settings say"
+
+
+UNSET: Final = Unset.UNSET
 
 
 class Searcher:
-    """Answers queries from one store; the reranker is loaded by the first query that needs it."""
+    """Answers queries from one store. Threads may share it: the models are loaded once.
 
-    def __init__(
-        self, store: Store, load_reranker: Callable[[], CrossEncoder], settings: Settings
-    ) -> None:
+    The reranker is loaded by the first query that needs it, while the store is searched.
+    """
+
+    def __init__(self, store: Store, reranker: RerankerProvider, settings: Settings) -> None:
+        """`settings` are what each search does unless it is asked for something else."""
         self.store = store
         self.settings = settings
-        self._load_reranker = load_reranker
-        self._reranker: CrossEncoder | None = None
+        self._reranker = reranker
 
-    def search(self, query: str, filters: Sequence[Condition] = ()) -> Ranking:
+    @classmethod
+    def open(cls, *, environment: Mapping[str, str] | None = None, **settings: object) -> Self:
+        """The store and models that the settings name, as the commands find them.
+
+        Settings come from `search.yaml` here, from `environment` (None: the process's own) and from
+        the arguments, such as `store="my.db"`; the last wins. Raises ConfigError and StoreError.
+        """
+        if environment is None:
+            environment = config.process_environment()
+        return cls.from_settings(config.load(settings, environment))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The store and models that `settings` name. Raises StoreError, ModelError."""
+        from search.store.open import open_store
+
+        return cls(open_store(settings), RerankerProvider.of(settings), settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        # Ctrl-C means now: a model that is being loaded is not waited for.
+        self.close(wait=kind is not KeyboardInterrupt)
+
+    def close(self, wait: bool = True) -> None:
+        """Release the store; `wait` for a model that is being loaded."""
+        self.store.close()
+        if wait:
+            self._reranker.close()
+
+    def warm_up(self) -> None:
+        """Begin to load the reranker, if there is to be one; returns at once."""
+        if self.settings.rerank:
+            self._reranker.start()
+
+    def search(
+        self,
+        query: str,
+        *,
+        filters: Sequence[Condition] = (),
+        limit: int | None = None,
+        candidates: int | None = None,
+        retrieval: RetrievalMode | None = None,
+        alpha: float | None = None,
+        threshold: float | None = None,
+        gate: float | Unset | None = UNSET,
+        rerank: bool | None = None,
+        deadline_ms: float | Unset | None = UNSET,
+        highlight: bool | None = None,
+    ) -> Ranking:
         """The documents that answer `query`, best first; the first stage's if reranking fails.
 
-        Raises InputError for an empty query, StoreError when the store cannot be read.
+        The arguments are those of the settings of the same name, for this query only. Raises
+        InputError for an empty query, ConfigError for a value out of bounds, StoreError when the
+        store cannot be read.
         """
         query = query.strip()
         if not query:
             raise InputError("the query is empty: expected some words, for example a question")
-        clock = _Clock()
-        candidates = self.store.retrieve(
-            query, self.settings.candidates, filters, self.settings.retrieval
+        given = {
+            "limit": limit,
+            "candidates": candidates,
+            "retrieval": retrieval,
+            "alpha": alpha,
+            "threshold": threshold,
+            "rerank": rerank,
+            "highlight": highlight,
+        }
+        changes: dict[str, object] = {name: v for name, v in given.items() if v is not None}
+        changes |= {} if gate is UNSET else {"gate": gate}
+        changes |= {} if deadline_ms is UNSET else {"deadline_ms": deadline_ms}
+        settings = config.change(self.settings, **changes)
+        return _Search(self.store, self._reranker, settings, query, filters).run()
+
+
+class _Search:
+    """One query on its way through the stages."""
+
+    def __init__(
+        self,
+        store: Store,
+        provider: RerankerProvider,
+        settings: Settings,
+        query: str,
+        filters: Sequence[Condition],
+    ) -> None:
+        self.store, self.provider, self.settings = store, provider, settings
+        self.query, self.filters = query, filters
+        self.clock = _Clock(settings.deadline_ms)
+        self.scored = 0
+        self.reranker: Reranker | None = None
+
+    def run(self) -> Ranking:
+        settings = self.settings
+        if settings.rerank and settings.gate is None:
+            self.provider.start()  # the model loads while the store is searched
+        found = self.store.retrieve(
+            self.query, settings.candidates, self.filters, settings.retrieval, settings.alpha
         )
-        clock.lap("retrieve")
-        hits, skipped = self._second_stage(query, candidates, clock)
-        reranker = self._reranker if skipped is None else None
+        candidates, copies = fold(found)
+        self.clock.lap("retrieve")
+        first = first_stage_order(candidates)
+        reason, failed = None, False
+        try:
+            hits = self._rerank(candidates, first)
+        except _NotRerankedError as skipped:
+            hits, reason, failed = first, skipped.reason, skipped.failed
+        if hits and self.scored < len(candidates) and reason is None:
+            reason = (
+                f"the deadline of {settings.deadline_ms:g} ms passed after {self.scored} of "
+                f"{len(candidates)} passages"
+            )
+        hits = [hit for hit in hits if hit.probability is None or hit.score >= settings.threshold]
+        shown = self._highlighted([with_copies(hit, copies) for hit in hits[: settings.limit]])
+        reranked = self.reranker is not None
         return Ranking(
-            query=query,
-            hits=tuple(hits[: self.settings.limit]),
-            before=tuple(first_stage_order(candidates)[: self.settings.limit]),
-            reranked=skipped is None,
-            reason=skipped.reason if skipped else None,
-            failed=skipped.failed if skipped else False,
-            timings_ms=clock.laps | {"total": clock.total()},
-            model=reranker.info if reranker else {},
+            query=self.query,
+            hits=tuple(shown),
+            before=tuple(first[: settings.limit]),
+            reranked="partial" if reranked and reason else reranked,
+            reason=reason,
+            failed=failed,
+            timings_ms=self.clock.laps | {"total": self.clock.total()},
+            model=self.reranker.info if self.reranker else {},
+            scored=self.scored,
+            hint=None if hits else why_nothing(self.store, self.filters, settings.threshold, first),
+            notes=self._notes(),
         )
 
-    def _second_stage(
-        self, query: str, candidates: Sequence[Candidate], clock: _Clock
-    ) -> tuple[list[Hit], _Skipped | None]:
-        """The final order, or the first stage's own and why it stands."""
-        skipped = self._reason_to_skip(candidates)
-        if skipped is None:
-            try:
-                if self._reranker is None:
-                    self._reranker = self._load_reranker()
-                    clock.lap("load")
-                hits = rerank(self._reranker, query, candidates, self.settings.blend)
-                clock.lap("rerank")
-                return [hit for hit in hits if hit.score >= self.settings.threshold], None
-            except RERANK_FAULTS as error:
-                skipped = _Skipped(f"the reranker failed: {error}", failed=True)
-        return first_stage_order(candidates), skipped
+    def _rerank(self, candidates: Sequence[Candidate], first: Sequence[Hit]) -> list[Hit]:
+        """The final order. Raises _NotRerankedError where the first stage's is to stand."""
+        self._check_worth(first)
+        reranker = self._loaded()
+        pairs = [(self.query, passage_input(c.title, c.passage)) for c in candidates]
+        try:
+            scored = self._score(reranker, pairs)
+        except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
+            log_fault("the reranker failed", error)
+            raise _NotRerankedError(f"the reranker failed: {in_short(error)}", True) from None
+        self.clock.lap("rerank")
+        if not scored:
+            raise _NotRerankedError(self._too_late("before a passage was scored"), True)
+        self.scored, self.reranker = len(scored), reranker
+        weight = (
+            reranker.settings.blend_weight if self.settings.blend is None else self.settings.blend
+        )
+        relative = min_max([c.score for c in candidates])
+        log_odds = [
+            blended_log_odds(pair.logit, r, reranker.settings, weight)
+            for pair, r in zip(scored, relative, strict=False)
+        ]
+        return final_order(candidates, scored, log_odds, first)
 
-    def _reason_to_skip(self, candidates: Sequence[Candidate]) -> _Skipped | None:
+    def _check_worth(self, first: Sequence[Hit]) -> None:
         if not self.settings.rerank:
-            return _Skipped("reranking is switched off")
-        if not candidates:
-            return _Skipped("the first stage found nothing")
-        scores = [hit.score for hit in first_stage_order(candidates)]
-        if self.settings.gate is not None and not unsure(scores, self.settings.gate):
-            lead = f"{margin(scores):.3f} ≥ gate {self.settings.gate:.3f}"
-            return _Skipped(f"the first stage is sure (margin {lead})")
-        return None
+            raise _NotRerankedError("reranking is switched off")
+        if not first:
+            raise _NotRerankedError("the first stage found nothing")
+        gate = self.settings.gate
+        scores = [hit.score for hit in first]
+        if gate is not None and not unsure(scores, gate):
+            lead = f"{margin(scores):.3f} ≥ gate {gate:.3f}"
+            raise _NotRerankedError(f"the first stage is sure (margin {lead})")
 
+    def _loaded(self) -> Reranker:
+        if self.provider.ready:
+            return self._get(None)
+        try:
+            return self._get(self.clock.seconds_left())
+        except TimeoutError:
+            late = self._too_late("while the reranker was being loaded")
+            raise _NotRerankedError(late, True) from None
+        finally:
+            self.clock.lap("load")
 
-def first_stage_order(candidates: Sequence[Candidate]) -> list[Hit]:
-    """One hit per document, by its best candidate, in the order in which the store gave them."""
-    best: dict[str, Candidate] = {}
-    for candidate in candidates:
-        best.setdefault(candidate.document_id, candidate)
-    return [
-        Hit(rank, c.score, None, c, retrieval_rank=rank, retrieval_score=c.score)
-        for rank, c in enumerate(best.values(), start=1)
-    ]
+    def _get(self, timeout: float | None) -> Reranker:
+        try:
+            return self.provider.get(timeout)
+        except ModelError as error:
+            raise _NotRerankedError(f"the reranker failed: {error}", True) from None
 
+    def _score(self, reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        """One result per pair, in order; with a deadline, for as many as the time allows."""
+        if self.settings.deadline_ms is None:
+            return reranker.score_pairs(pairs)
+        scored: list[Scored] = []
+        last_step = 0.0
+        for start in range(0, len(pairs), DEADLINE_STEP):
+            before = self.clock.seconds_left() or 0.0
+            if before <= last_step:  # another step like the last would end too late
+                break
+            scored += reranker.score_pairs(pairs[start : start + DEADLINE_STEP])
+            last_step = before - (self.clock.seconds_left() or 0.0)
+        return scored
 
-def rerank(
-    reranker: CrossEncoder,
-    query: str,
-    candidates: Sequence[Candidate],
-    blend: float | None = None,
-) -> list[Hit]:
-    """One hit per document, by the probability of its best passage; `blend` None: the model's own.
+    def _highlighted(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The same hits, the first of them with the sentence that decides."""
+        if self.reranker is None or not self.settings.highlight:
+            return list(hits)
+        head = hits[:HITS_HIGHLIGHTED]
+        passages = [hit.passage for hit in head]
+        sentences = sentences_of(passages)
+        pairs = [(self.query, passages[i][start:end]) for i, (start, end) in sentences]
+        try:
+            logits = [scored.logit for scored in self._score(self.reranker, pairs)]
+        except Exception as error:  # noqa: BLE001  # the order stands without it
+            log_fault("the deciding sentences could not be scored", error)
+            return list(hits)
+        spans = best_sentences(sentences, logits, passages)
+        self.clock.lap("highlight")
+        marked = [replace(hit, highlight=span) for hit, span in zip(head, spans, strict=True)]
+        return [*marked, *hits[HITS_HIGHLIGHTED:]]
 
-    Ties keep the first stage's order.
-    """
-    scored = reranker.score_pairs([(query, passage_input(c.title, c.passage)) for c in candidates])
-    weight = reranker.settings.blend_weight if blend is None else blend
-    relative = min_max([c.score for c in candidates])
-    log_odds = [
-        blended_log_odds(pair.logit, r, reranker.settings, weight)
-        for pair, r in zip(scored, relative, strict=True)
-    ]
-    best: dict[str, int] = {}
-    # By log-odds, not by probability, which is 1.0 for all that are large.
-    for i in sorted(range(len(candidates)), key=lambda i: -log_odds[i]):
-        best.setdefault(candidates[i].document_id, i)
-    first = {hit.candidate.document_id: hit for hit in first_stage_order(candidates)}
-    return [
-        Hit(
-            rank,
-            sigmoid(log_odds[i]),
-            scored[i].logit,
-            _excerpt(candidates[i], scored[i].span),
-            first[document_id].retrieval_rank,
-            first[document_id].retrieval_score,
+    def _too_late(self, when: str) -> str:
+        return f"the deadline of {self.settings.deadline_ms:g} ms passed {when}"
+
+    def _notes(self) -> tuple[str, ...]:
+        """A gate is a margin of one retrieval's scores, chosen for one model's gain."""
+        gate, tuned_for = self.settings.gate, self.settings.gate_tuned_for
+        used = f"{self.settings.retrieval} {self.settings.model}"
+        if gate is None or tuned_for in (None, used) or not self.settings.rerank:
+            return ()
+        return (
+            f"the gate {gate:g} was tuned for {tuned_for!r}, but this search uses {used!r}: "
+            "tune it again, or set gate: null",
         )
-        for rank, (document_id, i) in enumerate(best.items(), start=1)
-    ]
 
 
-def _excerpt(candidate: Candidate, span: tuple[int, int]) -> Candidate:
-    """The candidate with the part of its passage that won, where it was too long for one reading.
+class _NotRerankedError(Exception):
+    """Why the first stage's order stands; `failed` when it should not."""
 
-    `span` counts characters of `passage_input`.
-    """
-    before = len(passage_input(candidate.title, "x")) - 1
-    passage = candidate.passage[max(0, span[0] - before) : max(0, span[1] - before)]
-    return replace(candidate, passage=passage) if passage else candidate
-
-
-@dataclass(frozen=True, slots=True)
-class _Skipped:
-    """Why the second stage did not run; `failed` when it should have."""
-
-    reason: str
-    failed: bool = False
+    def __init__(self, reason: str, failed: bool = False) -> None:
+        self.reason, self.failed = reason, failed
 
 
 class _Clock:
-    """Milliseconds per stage."""
+    """Milliseconds per stage, and what is left of the deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_ms: float | None) -> None:
         self._start = self._last = time.perf_counter()
+        self._end = math.inf if deadline_ms is None else self._start + deadline_ms / 1000
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
@@ -162,3 +306,7 @@ class _Clock:
 
     def total(self) -> float:
         return round((time.perf_counter() - self._start) * 1000, 2)
+
+    def seconds_left(self) -> float | None:
+        """None without a deadline."""
+        return None if self._end == math.inf else max(0.0, self._end - time.perf_counter())

@@ -12,6 +12,9 @@ Scalar = str | int | float | bool
 Value = Scalar | tuple[Scalar, ...]
 """A metadata value; a tuple matches a condition when any of its members does."""
 
+Span = tuple[int, int]
+"""Characters of a text, end exclusive."""
+
 RetrievalMode = Literal["hybrid", "near_text", "bm25"]
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -122,19 +125,39 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class PassageHit:
+    """One more passage of a hit's document, with the score that it had for itself."""
+
+    candidate: Candidate
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A document in the final order, shown by its best passage.
 
-    `score` is a probability (0–1) when `logit` is not None, else the first stage's own score.
+    `probability` is how likely the passage answers (0–1); None when only the first stage's own
+    score is known. `logit` is what the cross-encoder gave; None when it did not read the passage.
     """
 
     rank: int
-    score: float
+    probability: float | None
     logit: float | None
     candidate: Candidate
     retrieval_rank: int
-    """The document's place in the first stage, from 1, among documents (not passages)."""
+    """The document's rank in the first stage, from 1, among documents (not passages)."""
     retrieval_score: float
+    highlight: Span | None = None
+    """The sentence of `passage` that answers best; None where that was not asked for."""
+    passages: tuple[PassageHit, ...] = ()
+    """The document's other passages among the candidates, best first."""
+    also_in: tuple[Candidate, ...] = ()
+    """The same passage elsewhere, word for word; such copies are no hits of their own."""
+
+    @property
+    def score(self) -> float:
+        """The probability or, where there is none, the first stage's own score."""
+        return self.retrieval_score if self.probability is None else self.probability
 
     @property
     def id(self) -> str:
@@ -156,23 +179,40 @@ class Hit:
         """The document's metadata."""
         return self.candidate.metadata
 
+    @property
+    def source(self) -> Source | None:
+        """Where the document came from."""
+        return self.candidate.source
+
+    @property
+    def location(self) -> Location | None:
+        """Where in its source the passage begins."""
+        return self.candidate.location
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """An answer and how it was made.
 
-    `reason` says why it was not reranked, else None; `failed` when it should have been.
-    `before` is the first stage's order, as long as `hits`.
+    `reranked` is "partial" when a deadline ended it: the passages read by then come first, the
+    others follow in the first stage's order. `reason` says why it is not True, else None; `failed`
+    when it should have been. `before` is the first stage's order, as long as `hits`.
     """
 
     query: str
     hits: tuple[Hit, ...]
     before: tuple[Hit, ...]
-    reranked: bool
+    reranked: bool | Literal["partial"]
     reason: str | None
     failed: bool
     timings_ms: Mapping[str, float]
     model: Mapping[str, str | int | float | None]
+    scored: int = 0
+    """How many passages the cross-encoder read."""
+    hint: str | None = None
+    """Why there are no hits, and what may help; None when there are some."""
+    notes: tuple[str, ...] = ()
+    """What the reader of this answer should know, for example that the gate does not fit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,15 @@ PROBE_MARGIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """One of the texts given to `CrossEncoder.rank`: its position there, from 0, and its score."""
+
+    index: int
+    score: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """One pair's result: `logit` of its best window, and that window's characters of the text."""
 
@@ -103,6 +112,16 @@ class CrossEncoder:
         """
         logits = [scored.logit for scored in self.score_pairs([(query, text) for text in texts])]
         return logits if raw else [self.settings.probability(logit) for logit in logits]
+
+    def rank(self, query: str, texts: Sequence[str], top_k: int | None = None) -> list[Ranked]:
+        """The texts with their probabilities, best first, at most `top_k`; ties keep their order.
+
+        Raises QueryTooLong when the query takes more than half of `max_length`.
+        """
+        logits = self.score(query, texts, raw=True)
+        # By logit, not by probability, which is 1.0 for all that are large.
+        order = sorted(range(len(texts)), key=lambda i: -logits[i])[:top_k]
+        return [Ranked(i, self.settings.probability(logits[i]), texts[i]) for i in order]
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         """One result per (query, text), in input order; many queries share the batches.

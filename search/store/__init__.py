@@ -54,8 +54,12 @@ class Store(Protocol):
         k: int,
         filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
+        alpha: float | None = None,
     ) -> list[Candidate]:
-        """The k passages nearest the query, best first, ranks from 1; higher scores are better."""
+        """The k passages nearest the query, best first, ranks from 1; higher scores are better.
+
+        `alpha` is the vector ranking's weight in hybrid; None: as the store was opened with.
+        """
 
     def check(self) -> list[str]:
         """Faults inside the store (a document without its passages…); empty when it is sound."""

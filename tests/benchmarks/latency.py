@@ -19,20 +19,18 @@ from machine import processor
 
 import config
 from search.__main__ import queries_in_file
-from search.rerank import CrossEncoder
 from search.searcher import Searcher
-from search.store.open import open_store
 
 ROOT = Path(__file__).parents[2]
 
 
 def warm(store: Path, queries: list[str]) -> None:
     settings = config.load({"store": store})
-    searcher = Searcher(open_store(settings), lambda: CrossEncoder.load(settings), settings)
-    searcher.search(queries[0])
-    rankings = [searcher.search(query) for query in queries]
+    with Searcher.from_settings(settings) as searcher:
+        searcher.search(queries[0])
+        rankings = [searcher.search(query) for query in queries]
     print(f"{len(queries)} queries, K = {settings.candidates}, {dict(rankings[0].model)}")
-    for stage in ("retrieve", "rerank", "total"):
+    for stage in ("retrieve", "rerank", "highlight", "total"):
         row(stage, [ranking.timings_ms[stage] for ranking in rankings])
 
 

@@ -15,7 +15,6 @@ from search.evaluate.__main__ import main
 from search.rerank import CrossEncoder
 from search.rerank.encoder import PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG
 from search.searcher import Searcher
-from search.store.open import open_store
 
 TOPICS = ["heart attack", "migraine", "asthma", "diabetes", "broken wrist", "hay fever"]
 ASPECTS = ["signs", "causes", "treatment", "prevention"]
@@ -81,15 +80,8 @@ def searched(folder: Path, settings: config.Settings, queries: list[str]) -> dic
     """What `search` itself answers with these settings."""
     lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     texts = {record["_id"]: record["text"] for record in map(json.loads, lines)}
-    store, reranker = open_store(settings), CrossEncoder.load(settings)
-    try:
-        searcher = Searcher(store, lambda: reranker, settings)
-        return {
-            i: [hit.candidate.document_id for hit in searcher.search(texts[i]).hits]
-            for i in queries
-        }
-    finally:
-        store.close()
+    with Searcher.from_settings(settings) as searcher:
+        return {i: [hit.id for hit in searcher.search(texts[i]).hits] for i in queries}
 
 
 def settings_for(cache: Path, model: Path, files: list[Path], **flags: Any) -> config.Settings:

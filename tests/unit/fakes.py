@@ -20,6 +20,7 @@ class ListStore:
         k: int,
         filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
+        alpha: float | None = None,
     ) -> list[Candidate]:
         return self.candidates[:k]
 
@@ -51,11 +52,14 @@ class TableReranker:
     def __init__(self, logits: Mapping[str, float], settings: ModelSettings) -> None:
         self.logits = logits
         self.settings = settings
-        self.info = {"name": "table", "device": "cpu", "precision": "fp32"}
+        self.info: Mapping[str, str | int] = {"name": "table", "device": "cpu", "precision": "fp32"}
         self.calls = 0
+        self.fault: Exception | None = None
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         self.calls += 1
+        if self.fault is not None:
+            raise self.fault
         return [Scored(self.logits[text.splitlines()[-1]], self.span(text)) for _, text in pairs]
 
     def span(self, text: str) -> tuple[int, int]:

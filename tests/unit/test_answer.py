@@ -24,10 +24,11 @@ MODEL = {
 def ranking(reranked: bool = True, failed: bool = False, reason: str | None = None) -> Ranking:
     heart = candidate("heart", "Walk every day. Do not smoke, " + "and sleep well, " * 30, 0.4, 4)
     surgery = candidate("surgery", "Bleeding may follow heart surgery.", 0.9, 1)
-    before = (Hit(1, 0.9, None, surgery, 1, 0.9), Hit(2, 0.4, None, heart, 2, 0.4))
+    before = (Hit(1, None, None, surgery, 1, 0.9), Hit(2, None, None, heart, 2, 0.4))
     after = (Hit(1, 0.934, 2.6, heart, 4, 0.4), Hit(2, 0.05, -3.0, surgery, 1, 0.9))
     hits = after if reranked else before
-    return Ranking("prevent heart disease", hits, before, reranked, reason, failed, TIMINGS, MODEL)
+    model = MODEL if reranked else {}
+    return Ranking("prevent heart disease", hits, before, reranked, reason, failed, TIMINGS, model)
 
 
 def text(renderable: RenderableType, width: int = 90) -> str:
@@ -91,14 +92,22 @@ def test_markup_in_documents_is_shown_not_obeyed() -> None:
 
 def test_json_has_the_documented_keys() -> None:
     answer = json.loads(json.dumps(as_json(ranking())))
-    assert list(answer) == ["query", "reranked", "reason", "hits", "timings_ms", "model"]
+    assert list(answer) == [
+        *("query", "reranked", "scored", "reason", "hint", "notes", "hits", "timings_ms", "model")
+    ]
     assert answer["hits"][0] == {
         "rank": 1,
         "id": "heart",
         "title": "Heart",
-        "passage": ranking().hits[0].candidate.passage,
+        "passage": ranking().hits[0].passage,
+        "highlight": None,
+        "source": None,
+        "location": None,
         "score": 0.934,
+        "probability": 0.934,
         "logit": 2.6,
         "retrieval": {"rank": 4, "score": 0.4},
         "metadata": {},
+        "passages": [],
+        "also_in": [],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import config
 from search.evaluate import derive
 from search.evaluate.derive import Pipeline
 from search.rerank import ModelSettings, Scored
+from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
 from search.types import passage_input
 
@@ -26,7 +27,7 @@ class PassageReranker:
     """The logits of the made-up pass."""
 
     settings = MODEL
-    info: ClassVar[dict[str, str]] = {}
+    info: ClassVar[dict[str, str | int]] = {}
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         return [Scored(logit(query, text), (0, len(text))) for query, text in pairs]
@@ -36,7 +37,7 @@ def searched(query_id: str, k: int, **flags: object) -> list[str]:
     """What `search` answers from scratch, with these settings."""
     settings = config.load({"candidates": k, "limit": 1000, **flags})
     store = ListStore(candidates(query_id))
-    searcher = Searcher(store, lambda: cast(Any, PassageReranker()), settings)
+    searcher = Searcher(store, RerankerProvider(PassageReranker), settings)
     hits = searcher.search(MADE.queries[query_id]).hits
     return [hit.candidate.document_id for hit in hits]
 

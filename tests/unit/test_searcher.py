@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from fakes import ListStore, TableReranker, candidate
 
 import config
 from search.errors import CheckpointError, InputError
-from search.rerank import CrossEncoder, ModelSettings
+from search.rerank import ModelSettings
+from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
 
 PLAIN = ModelSettings(slope=1.0, intercept=0.0, blend_weight=0.0)
@@ -31,7 +32,8 @@ def searcher(
     load: Callable[[], Any] | None = None, model: ModelSettings = PLAIN, **flags: object
 ) -> Searcher:
     reranker = TableReranker(LOGITS, model)
-    return Searcher(ListStore(FOUND), cast(Any, load or (lambda: reranker)), config.load(flags))
+    provider = RerankerProvider(load or (lambda: reranker))
+    return Searcher(ListStore(FOUND), provider, config.load(flags, files=[]))
 
 
 def ids(ranking: Any) -> list[str]:
@@ -93,12 +95,27 @@ def test_a_failing_reranker_leaves_the_first_stages_order_and_says_so() -> None:
     assert [hit.logit for hit in ranking.hits] == [None, None, None]
 
 
-def test_a_bug_of_ours_is_not_swallowed() -> None:
-    def load() -> Any:
-        raise KeyError("bug")
+@pytest.mark.parametrize("fault", [IndexError("positions"), RuntimeError("x\ny"), MemoryError()])
+def test_whatever_a_model_raises_leaves_the_first_stages_order_and_is_logged(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    reranker = TableReranker(LOGITS, PLAIN)
+    reranker.fault = fault
+    ranking = searcher(lambda: reranker).search("q")
+    assert ids(ranking) == ["surgery", "guide", "heart"]
+    assert ranking.failed
+    assert type(fault).__name__ in (ranking.reason or "")
+    assert "\n" not in (ranking.reason or "")
+    assert caplog.records[0].exc_info is not None
 
-    with pytest.raises(KeyError):
-        searcher(load).search("q")
+
+def test_a_bug_of_ours_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*args: object) -> None:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr("search.searcher.final_order", bug)
+    with pytest.raises(RuntimeError, match="bug"):
+        searcher().search("q")
 
 
 def test_switched_off_is_not_a_failure() -> None:
@@ -133,8 +150,8 @@ def test_limit_threshold_and_the_order_before() -> None:
 
 
 def test_nothing_found_is_an_answer() -> None:
-    empty = Searcher(ListStore([]), lambda: cast(CrossEncoder, None), config.load())
-    ranking = empty.search("q")
+    provider = RerankerProvider(lambda: TableReranker({}, PLAIN))
+    ranking = Searcher(ListStore([]), provider, config.load(files=[])).search("q")
     assert ranking.hits == ()
     assert not ranking.failed
 

@@ -108,6 +108,7 @@ class SqliteStore:
         k: int,
         filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
+        alpha: float | None = None,
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         depth = max(FUSION_DEPTH, k) if mode == "hybrid" else k
@@ -121,7 +122,9 @@ class SqliteStore:
                 rankings.bm25(connection, query, depth, filters) if mode != "near_text" else {}
             )
             if mode == "hybrid":
-                scores = relative_score_fusion(by_vector, by_words, self._alpha)
+                scores = relative_score_fusion(
+                    by_vector, by_words, self._alpha if alpha is None else alpha
+                )
             else:
                 scores = by_vector or by_words
             scores = dict(islice(scores.items(), k))

@@ -115,6 +115,7 @@ class WeaviateStore:
         k: int,
         filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
+        alpha: float | None = None,
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         query = query.encode(errors="replace").decode()  # half of a surrogate pair: no UTF-8 form
@@ -124,7 +125,8 @@ class WeaviateStore:
                 condition = self._filter(filters)
                 if condition is None:
                     return []
-            search = Search(query, k, condition, self._alpha, self._vectors.of_queries)
+            weight = self._alpha if alpha is None else alpha
+            search = Search(query, k, condition, weight, self._vectors.of_queries)
             return self._records.asked(lambda: search.run(self._collection, mode))
 
     def check(self) -> list[str]:
