@@ -17,6 +17,8 @@ if (
     del sys.path[0]
 
 import config
+from ingest.read.source import Options
+from ingest.read.walk import FORMATS, check_inputs, total_bytes
 from search.errors import InputError
 from search.terminal import INTERRUPTED, json_text, printable, run_command, say
 
@@ -57,6 +59,24 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     fields.add_argument("--title-field", metavar="NAME", help="… the title")
     fields.add_argument("--text-field", metavar="NAME", help="… the text; dots reach into objects")
     reading = parser.add_argument_group("reading")
+    reading.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="of folders, read only files that match, e.g. '*.rst' or 'docs/*'; may be repeated",
+    )
+    reading.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="of folders, leave out files and folders that match, e.g. node_modules",
+    )
+    reading.add_argument(
+        "--as", dest="format", metavar="FORMAT", choices=FORMATS,
+        help="read every file, and standard input, as one of: %(choices)s",
+    )  # fmt: skip
     reading.add_argument("--encoding", metavar="NAME", help="default UTF-8, or UTF-16 by its mark")
     reading.add_argument(
         "--max-record-mb", type=float, default=32, metavar="N", help="largest record (default 32)"
@@ -96,23 +116,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
-    from ingest.read.walk import check_inputs
-
     check_usage(args)
-    check_inputs(args.paths)
+    options = Options(
+        args.encoding,
+        args.format,
+        args.include,
+        args.exclude,
+        max_record_bytes=int(args.max_record_mb * (1 << 20)),
+        stdin=sys.stdin.buffer,
+    )
+    check_inputs(args.paths, options)
     # Heavy modules only from here on, so that --help and usage errors are instant.
     from ingest import run, summary
     from ingest.fields import FieldNames
     from ingest.progress import progress
-    from ingest.read.source import Meter, Options
-    from ingest.read.walk import total_bytes
 
-    meter = Meter(total_bytes(args.paths))
-    limit = int(args.max_record_mb * (1 << 20))
+    options.meter.total = total_bytes(args.paths, options)
     job = run.Job(
         inputs=args.paths,
         settings=settings,
-        options=Options(args.encoding, limit, sys.stdin.buffer, meter),
+        options=options,
         names=FieldNames(args.id_field, args.title_field, args.text_field),
         rejects=args.rejects,
         dry_run=args.dry_run,
@@ -120,7 +143,7 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
         prune_after_rejects=args.allow_rejects,
     )
     try:
-        with progress(sys.stderr, meter, args.quiet) as shown:
+        with progress(sys.stderr, options.meter, args.quiet) as shown:
             result = run.ingest(job, shown)
     except run.Interrupted as stop:
         done = stop.counts.stored + stop.counts.unchanged

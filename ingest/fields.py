@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from ingest.clean import SURROGATES, clean_text, clean_title
-from ingest.record import Record, RecordError
+from ingest.record import Record, RecordError, WholeFile
 from search.types import Document, Scalar, Value
 
 ID_NAMES = ("_id", "id", "doc_id", "docid", "document_id", "uuid", "guid", "url", "uri")
@@ -36,30 +36,60 @@ class FieldNames:
 def to_document(record: Record, names: FieldNames) -> Document:
     """The cleaned document; its id exactly as given. RecordError says what is missing or wrong."""
     try:
-        fields = dict(_flatten(record.fields))
-        id_field = _find(fields, names.id, ID_NAMES, "id")
-        title_field = _find(fields, names.title, TITLE_NAMES, "title")
-        text_field = _find(fields, names.text, TEXT_NAMES, "text")
-        if text_field is None:
-            raise RecordError(_no_text(fields))
-        text = clean_text(_text(text_field, fields[text_field]), record.plain)
-        title = clean_title(_title(fields.get(title_field or "")), record.plain)
-        used = {id_field, title_field, text_field}
-        metadata = _metadata({key: fields[key] for key in fields if key not in used})
-        if not text:
-            raise RecordError(f"field {text_field!r} is empty, expected text")
-        return Document(
-            id=record_id(record, fields.get(id_field or "")),
-            title=title or clean_title(record.default_title, plain=True),
-            text=text,
-            metadata=metadata,
-        )
+        if record.whole is not None:
+            return _from_file(record, record.whole)
+        return _from_fields(record, names)
     except RecursionError:
         raise RecordError("the record is nested too deeply") from None
 
 
+def _from_file(record: Record, whole: WholeFile) -> Document:
+    sections = [clean_text(section.text, plain=True) for section in whole.sections]
+    text = "\n\n".join(filter(None, sections))
+    if not text:
+        raise RecordError("there is no text in this file")
+    return Document(
+        id=whole.id or _hash_id({"text": text}),
+        title=clean_title(whole.title, plain=True),
+        text=text,
+        metadata=_metadata(dict(_flatten(record.fields))),
+    )
+
+
+def _from_fields(record: Record, names: FieldNames) -> Document:
+    fields = dict(_flatten(record.fields))
+    id_field = _find(fields, names.id, ID_NAMES, "id")
+    title_field = _find(fields, names.title, TITLE_NAMES, "title")
+    text_field = _find(fields, names.text, TEXT_NAMES, "text")
+    if text_field is None:
+        raise RecordError(_no_text(fields))
+    text = clean_text(_text(text_field, fields[text_field]))
+    used = {id_field, title_field, text_field}
+    metadata = _metadata({key: fields[key] for key in fields if key not in used})
+    if not text:
+        raise RecordError(f"field {text_field!r} is empty, expected text")
+    return Document(
+        id=record_id(record, fields.get(id_field or "")),
+        title=clean_title(_title(fields.get(title_field or ""))),
+        text=text,
+        metadata=metadata,
+    )
+
+
+def has_text_field(record: Record, names: FieldNames) -> bool:
+    """Whether there is a field for the text at all, be it empty or wrong."""
+    if record.whole is not None:
+        return True
+    try:
+        return _find(dict(_flatten(record.fields)), names.text, TEXT_NAMES, "text") is not None
+    except (RecordError, RecursionError):
+        return False
+
+
 def known_id(record: Record, names: FieldNames) -> str | None:
     """The id of a record that was rejected, if it can be told."""
+    if record.whole is not None:
+        return record.whole.id or None
     try:
         fields = dict(_flatten(record.fields))
         return record_id(record, fields.get(_find(fields, names.id, ID_NAMES, "id") or ""))
@@ -68,9 +98,9 @@ def known_id(record: Record, names: FieldNames) -> str | None:
 
 
 def record_id(record: Record, value: object) -> str:
-    """The id as spelt; without one, the file's path, or a hash of all fields of the record."""
+    """The id as spelt; without one, a hash of all fields of the record."""
     if value is None:
-        return record.default_id or _hash_id(record.fields)
+        return _hash_id(record.fields)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
@@ -118,9 +148,8 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return "\n\n".join(value)
     if not isinstance(value, str):
-        raise RecordError(
-            f"field {name!r} holds {type(value).__name__} {value!r:.40}, expected text"
-        )
+        kind = type(value).__name__
+        raise RecordError(f"field {name!r} holds {kind} {value!r:.40}, expected text")
     return value
 
 

@@ -7,20 +7,49 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class RecordError(Exception):
+    """This record, or the rest of this file, cannot be used; the message is the reason."""
+
+
+class EmptyFile(RecordError):
+    """There is no text in this file: nothing is wrong with it, and there is nothing to store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a document, and where it stands: the line (from 1), page, or heading above it."""
+
+    text: str
+    line: int | None = None
+    page: int | None = None
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """A file that is one document. The sections hold its text, without markup."""
+
+    id: str
+    title: str
+    sections: tuple[Section, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One document as found; `fields` are raw, and `line` counts from 1 (None: the whole file).
+    """One document as found; `line` counts from 1 (None: the whole file).
 
-    `default_id` and `default_title` stand in for fields a format does not have (a text file).
-    `plain`: the text is known to hold no markup, so a tag in it is meant literally.
+    `fields` are raw: all there is in a record, and only the metadata of a `whole` file.
     """
 
     fields: Mapping[str, Any]
     file: str
     line: int | None = None
-    default_id: str | None = None
-    default_title: str = ""
-    plain: bool = False
+    whole: WholeFile | None = None
+
+    def rejected(self, reason: str) -> Rejection:
+        """Its rejection. The content of a whole file is not repeated: the file itself is there."""
+        fields = self.fields if self.whole is None else None
+        return Rejection(reason, self.file, self.line, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +67,10 @@ class Rejection:
     incomplete: bool = False
 
     @property
-    def place(self) -> str:
-        return place(self.file, self.line)
+    def location(self) -> str:
+        return location(self.file, self.line)
 
 
-def place(file: str, line: int | None) -> str:
+def location(file: str, line: int | None) -> str:
     """`corpus.jsonl:17`, or only the file when the record is the whole of it."""
     return file if line is None else f"{file}:{line}"
-
-
-class RecordError(Exception):
-    """This record, or the rest of this file, cannot be used; the message is the reason."""

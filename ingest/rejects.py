@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
-from ingest.read.jsonl import NOTE, RAW
+from ingest.read.jsonl import RAW
+from ingest.read.source import NOTE
 from ingest.record import Rejection
 from search.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from ingest.record import place
+from ingest.record import location
 
 
 class Seen:
@@ -29,7 +29,7 @@ class Seen:
             return None
         query = "SELECT file, line FROM seen WHERE id = ?"
         first: Any = self._connection.execute(query, (document_id,)).fetchone()
-        return place(*first)
+        return location(*first)
 
     def protect_from_prune(self, document_id: str | None) -> None:
         """The record was rejected, yet its id is in the input: not to be pruned, free to claim."""

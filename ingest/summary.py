@@ -38,24 +38,12 @@ def as_text(summary: Summary) -> str:
     lines = [f"{would}{line}({counts.read:,} read in {duration(summary.seconds)}, {rate})"]
     if summary.rejects is not None:
         lines.append(f"rejected records are in {summary.rejects}: mend them and ingest that file")
-    lines += _skipped(summary.skipped)
+    lines += summary.skipped.lines()
     if summary.store is not None:
         store = summary.store
         size = f"{store.documents:,} documents, {store.passages:,} passages"
         lines.append(f"store {store.location}: {size}")
     return "\n".join(lines)
-
-
-def _skipped(skipped: Skipped) -> list[str]:
-    lines = []
-    if skipped.suffixes:
-        kinds = [f"{suffix} {count:,}" for suffix, count in skipped.suffixes.most_common(8)]
-        more = ", …" if len(skipped.suffixes) > 8 else ""
-        total = skipped.suffixes.total()
-        files = "1 file" if total == 1 else f"{total:,} files"
-        lines.append(f"skipped {files} of other types: {', '.join(kinds)}{more}")
-    lines += [f"skipped {link}: it leads back to a folder above it" for link in skipped.loops]
-    return lines
 
 
 def duration(seconds: float) -> str:
@@ -80,7 +68,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "dry_run": summary.dry_run,
         "seconds": round(summary.seconds, 3),
         "rejects_file": str(summary.rejects) if summary.rejects else None,
-        "skipped": {"files": dict(summary.skipped.suffixes), "loops": summary.skipped.loops},
+        "skipped": summary.skipped.as_json(),
         "store": _store(summary.store),
         "problem": summary.problem,
     }

@@ -3,75 +3,84 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
-from ingest.read.source import Options, Source
+from ingest.read.source import InputFile, Options
 from ingest.read.walk import Skipped, sources
-from ingest.record import Record, RecordError, Rejection
+from ingest.record import EmptyFile, Record, RecordError, Rejection
 from search.errors import MissingExtra
 
 Items = Iterator[Record | Rejection]
-Reader = Callable[[Source, Options], Iterator[Record] | Items]
+Reader = Callable[[InputFile, Options], Iterator[Record] | Items]
+log = logging.getLogger(__name__)
 
 
 def read(inputs: Iterable[str], options: Options, skipped: Skipped) -> Items:
     """All records of all inputs, in order. A file that fails is rejected, the next one is read."""
-    for source in sources(inputs, skipped):
+    for source in sources(inputs, options, skipped):
         if isinstance(source, Rejection):
             yield source
         else:
-            yield from _read_file(source, options)
+            yield from _read_file(source, options, skipped)
 
 
-def _read_file(source: Source, options: Options) -> Items:
+def _read_file(file: InputFile, options: Options, skipped: Skipped) -> Items:
     empty = True
     try:
-        for item in _reader(source)(source, options):
+        for item in _reader(file)(file, options):
             empty = False
             yield item
         if empty:
-            raise RecordError("the file holds no records")
+            raise EmptyFile("the file holds no records")
+        return
+    except EmptyFile as error:
+        if file.found:
+            skipped.empty.append(file.name)
+            return
+        reason = str(error)
     except (RecordError, MissingExtra) as error:
         reason = str(error)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         reason = f"the gzip data is cut short or broken ({error}); nothing after this was read"
     except OSError as error:
         reason = f"the file cannot be read: {error.strerror or error}"
-    else:
-        return
-    yield Rejection(reason, source.name, incomplete=True)
+    except Exception as error:  # one bad file must not keep the others from being read
+        log.warning("reading %s as %s failed", file.name, file.format, exc_info=True)
+        reason = f"the file cannot be read as {file.format}: {error} ({type(error).__name__})"
+    yield Rejection(reason, file.name, incomplete=True)
 
 
-def _reader(source: Source) -> Reader:
+def _reader(file: InputFile) -> Reader:
     """The reader of a format; each brings its own library along, so none loads for nothing."""
-    match source.suffix:
-        case "" | ".jsonl" | ".ndjson":  # standard input is JSONL
+    match file.format:
+        case "jsonl":
             from ingest.read.jsonl import read_jsonl
 
             return read_jsonl
-        case ".json":
+        case "json":
             from ingest.read.json_file import read_json
 
             return read_json
-        case ".csv" | ".tsv":
+        case "csv" | "tsv":
             from ingest.read.table import read_table
 
             return read_table
-        case ".md" | ".markdown":
-            from ingest.read.text import read_markdown
+        case "markdown":
+            from ingest.read.markdown import read_markdown
 
             return read_markdown
-        case ".html" | ".htm" | ".xhtml":
-            from ingest.read.html import read_html
+        case "html":
+            from ingest.read.text import read_html
 
             return read_html
-        case ".pdf":
-            from ingest.read.pdf import read_pdf
+        case "pdf":
+            from ingest.read.office import read_pdf
 
             return read_pdf
-        case ".docx":
-            from ingest.read.docx import read_docx
+        case "docx":
+            from ingest.read.office import read_docx
 
             return read_docx
         case _:

@@ -11,7 +11,7 @@ import ijson
 from ijson.common import ObjectBuilder
 
 from ingest.read.jsonl import describe
-from ingest.read.source import Options, Source, not_utf8, open_bytes, too_large
+from ingest.read.source import InputFile, Options, not_utf8, open_utf8, too_large
 from ingest.record import Record, RecordError, Rejection
 
 WRAPPER = "documents"
@@ -21,17 +21,17 @@ CLOSES = ("end_map", "end_array")
 Events = Iterator[tuple[str, Any]]
 
 
-def read_json(source: Source, options: Options) -> Iterator[Record | Rejection]:
+def read_json(file: InputFile, options: Options) -> Iterator[Record | Rejection]:
     """Streams: one record is in memory at a time. Behind a syntax error nothing can be read."""
-    with open_bytes(source, options) as stream:
+    with open_utf8(file, options) as stream:
         feed = _Feed(stream, options.max_record_bytes)
         try:
             for line, value in _values(feed):
                 if isinstance(value, dict):
-                    yield Record(value, source.name, line)
+                    yield Record(value, file.name, line)
                 else:
                     reason = f"found {describe(value)}, expected a JSON object"
-                    yield Rejection(reason, source.name, line, raw=str(value))
+                    yield Rejection(reason, file.name, line, raw=str(value))
         except (ijson.JSONError, ValueError) as error:
             reason = str(error).splitlines()[0].strip()
             raise RecordError(

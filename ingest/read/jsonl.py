@@ -7,30 +7,28 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from ingest.read.lines import BadLine, Lines
-from ingest.read.source import Options, Source, open_bytes
-from ingest.record import Record, RecordError, Rejection, place
+from ingest.read.source import NOTE, BadLine, InputFile, Lines, Options, open_utf8
+from ingest.record import Record, RecordError, Rejection, location
 
-NOTE = "_reject"
 RAW = "_raw"
 EARLIER = "only a note of an earlier run, mend the original and ingest that: "
 
 
-def read_jsonl(source: Source, options: Options) -> Iterator[Record | Rejection]:
+def read_jsonl(file: InputFile, options: Options) -> Iterator[Record | Rejection]:
     """Each line becomes a record or a rejection; a bad line never hides the ones after it."""
-    with open_bytes(source, options) as stream:
+    with open_utf8(file, options) as stream:
         lines = Lines(stream, options.max_record_bytes)
         while True:
             line: str | None = None
             try:
                 line = next(lines)
                 if line.strip():
-                    yield Record(_object(line), source.name, lines.number)
+                    yield Record(_object(line), file.name, lines.number)
             except StopIteration:
                 return
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else (line or "").rstrip()
-                yield Rejection(str(error), source.name, lines.number, raw=raw)
+                yield Rejection(str(error), file.name, lines.number, raw=raw)
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -53,7 +51,7 @@ def _repeated(note: Any) -> str:
     reason = str(note.get("reason"))
     if reason.startswith(EARLIER):
         return reason
-    return f"{EARLIER}{place(str(note.get('file')), note.get('line'))}: {reason}"
+    return f"{EARLIER}{location(str(note.get('file')), note.get('line'))}: {reason}"
 
 
 def _mended(raw: str) -> dict[str, Any]:

@@ -5,18 +5,32 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ingest.record import RecordError
+from ingest.record import EmptyFile, RecordError
 
 GZIP_MAGIC = b"\x1f\x8b"
-UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-BINARY = (".pdf", ".docx")
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 CHUNK = 1 << 16
+# Bytes that no text holds in any common encoding (but UTF-16, which is known by its mark); a
+# backspace and an escape are in text that was made for printers and terminals.
+CONTROLS = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
+NOTE = "_reject"
+REJECTS_HEAD = f'{{"{NOTE}":'.encode()
+LINE_ENDS = re.compile(r"\r\n?")
 
 
 @dataclass(slots=True)
@@ -29,63 +43,108 @@ class Meter:
 
     @property
     def done(self) -> int:
-        return self.finished + (self.current.tell() if self.current else 0)
+        return self.finished + (_position(self.current) if self.current else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to read: a forced `encoding`, the largest record, and where standard input is."""
+    """How to read: a forced `encoding` and `format`, the largest record, and standard input.
+
+    Of a folder, only files that match a pattern in `include` (if there are any), and none in
+    `exclude`: with a "/" in it a pattern is matched with the path below the folder, else with
+    each name.
+    """
 
     encoding: str | None = None
+    format: str | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
     max_record_bytes: int = 32 << 20
     stdin: BinaryIO | None = None
     meter: Meter = field(default_factory=Meter)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One input file; `path` is None for standard input. `id` is its path below the given root."""
+class InputFile:
+    """One file to read. `path` is None for standard input; `format` is one of FORMATS.
+
+    `name` is for messages, `id` is what a document is known by that is the whole of this file.
+    `found`: it was found in a folder, not named by the user.
+    """
 
     path: Path | None
     name: str
     id: str
+    format: str
+    found: bool = False
 
-    @property
-    def suffix(self) -> str:
-        """The format's suffix, `.gz` set aside: 'corpus.jsonl.gz' → '.jsonl'."""
-        return Path(self.id.lower().removesuffix(".gz")).suffix
+
+def looks_like_text(path: Path) -> bool:
+    """Whether a file's first bytes, gzip undone, hold no control characters.
+
+    Also True for what cannot be opened: reading it will say why.
+    """
+    try:
+        head = _head(path)
+    except (OSError, EOFError, zlib.error, RecordError):
+        return True
+    return marked_encoding(head) is not None or not CONTROLS.search(head)
+
+
+def is_rejects_file(path: Path) -> bool:
+    """Whether ingest itself wrote this: rejected records are ingested only when named."""
+    try:
+        return _head(path).startswith(REJECTS_HEAD)
+    except (OSError, EOFError, zlib.error, RecordError):
+        return False
+
+
+def _head(path: Path) -> bytes:
+    with open_bytes(InputFile(path, path.name, "", ""), Options()) as stream:
+        return stream.peek(CHUNK)[:CHUNK]
 
 
 @contextmanager
-def open_bytes(source: Source, options: Options) -> Iterator[io.BufferedReader]:
-    """The content as buffered bytes in UTF-8, without a byte order mark."""
-    if source.path is None:
+def open_bytes(file: InputFile, options: Options) -> Iterator[io.BufferedReader]:
+    """The content as it is, but for gzip."""
+    if file.path is None:
         if options.stdin is None:
             raise RecordError("there is no standard input to read")
-        yield _opened(options.stdin, source, options)
+        yield _gunzipped(options.stdin, file)
         return
     meter = options.meter
-    with source.path.open("rb", buffering=0) as raw:
+    with file.path.open("rb", buffering=0) as raw:
         meter.current = raw
         try:
-            yield _opened(raw, source, options)
+            yield _gunzipped(raw, file)
         finally:
-            meter.finished += raw.tell()
+            meter.finished += _position(raw)
             meter.current = None
 
 
-def read_text(source: Source, options: Options) -> str:
+@contextmanager
+def open_utf8(file: InputFile, options: Options) -> Iterator[io.BufferedReader]:
+    """The content in UTF-8, without a byte order mark."""
+    with open_bytes(file, options) as stream:
+        marked = marked_encoding(stream.peek(4))
+        encoding = _with_byte_order(options.encoding or marked or "utf-8", stream)
+        if codecs.lookup(encoding).name != "utf-8":
+            stream = io.BufferedReader(_Transcoder(stream, encoding))
+        if stream.peek(3)[:3] == codecs.BOM_UTF8:
+            stream.read(3)
+        yield stream
+
+
+def read_bytes(file: InputFile, options: Options) -> bytes:
+    """The whole file as it is, refused above the record limit."""
+    with open_bytes(file, options) as stream:
+        return _read_all(stream, options)
+
+
+def read_text(file: InputFile, options: Options) -> str:
     """A whole text file, strictly decoded; RecordError says at which byte it is not text."""
-    return decode(read_bytes(source, options))
-
-
-def read_bytes(source: Source, options: Options) -> bytes:
-    """The whole file, refused above the record limit."""
-    with open_bytes(source, options) as stream:
-        data = stream.read(options.max_record_bytes + 1)
-    if len(data) > options.max_record_bytes:
-        raise RecordError(too_large("file", options.max_record_bytes))
-    return data
+    with open_utf8(file, options) as stream:
+        return LINE_ENDS.sub("\n", decode(_read_all(stream, options)))
 
 
 def decode(data: bytes, offset: int = 0) -> str:
@@ -94,12 +153,21 @@ def decode(data: bytes, offset: int = 0) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError(not_utf8(data[error.start], offset + error.start)) from None
-    if "\0" in text:
-        at = offset + data.index(b"\0")
-        raise RecordError(
-            f"NUL byte at byte {at}: this is not text (UTF-16? say --encoding utf-16)"
-        )
-    return text
+    return without_nul(text, offset)
+
+
+def without_nul(text: str, offset: int = 0) -> str:
+    """The text itself; RecordError where a NUL shows that it is none."""
+    at = text.find("\0")
+    if at < 0:
+        return text
+    at = offset + len(text[:at].encode("utf-8", "replace"))
+    raise RecordError(f"NUL byte at byte {at}: this is not text (UTF-16? say --encoding utf-16)")
+
+
+def marked_encoding(head: bytes) -> str | None:
+    """The encoding that a byte order mark at the start of `head` names."""
+    return next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
 
 
 def not_utf8(byte: int, offset: int) -> str:
@@ -113,32 +181,85 @@ def too_large(what: str, limit: int) -> str:
     return f"the {what} is larger than {limit / (1 << 20):g} MiB; allow more with --max-record-mb"
 
 
-def _opened(raw: BinaryIO, source: Source, options: Options) -> io.BufferedReader:
-    stream = _gunzipped(io.BufferedReader(cast(io.RawIOBase, raw)), source.name)
-    stream = _utf8(stream, options.encoding) if source.suffix not in BINARY else stream
-    if not stream.peek(1):
-        raise RecordError("the file is empty")
-    return stream
+class BadLine(RecordError):
+    """One line cannot be used; the lines after it can. `raw` is what it held, if it was kept."""
+
+    def __init__(self, reason: str, raw: str | None = None) -> None:
+        super().__init__(reason)
+        self.raw = raw
 
 
-def _gunzipped(stream: io.BufferedReader, name: str) -> io.BufferedReader:
+class Lines:
+    """Lines, numbered, bounded in length, decoded one by one; after BadLine it goes on behind it.
+
+    (A generator would end at its first exception, and the csv module reads on from here too.)
+    """
+
+    def __init__(self, stream: io.BufferedReader, limit: int) -> None:
+        self.number = 0
+        self._limit = limit
+        self._offset = 0
+        head = stream.peek(CHUNK)
+        only_returns = b"\r" in head and b"\n" not in head
+        self._stream = io.BufferedReader(_CarriageReturns(stream)) if only_returns else stream
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> str:
+        raw = self._stream.readline(self._limit + 1)
+        if not raw:
+            raise StopIteration
+        self.number += 1
+        start, self._offset = self._offset, self._offset + len(raw)
+        if len(raw) > self._limit:
+            self._skip_rest(raw)
+            raise BadLine(too_large("line", self._limit))
+        try:
+            return decode(raw, start)
+        except RecordError as error:
+            raise BadLine(str(error), raw.decode("utf-8", "backslashreplace").rstrip()) from None
+
+    def _skip_rest(self, raw: bytes) -> None:
+        """Pass over the line in small pieces: it may be larger than the memory."""
+        while raw and not raw.endswith(b"\n"):
+            raw = self._stream.readline(CHUNK)
+            self._offset += len(raw)
+
+
+def _position(stream: BinaryIO) -> int:
+    with suppress(OSError):  # a pipe has no position
+        return stream.tell()
+    return 0
+
+
+def _read_all(stream: io.BufferedReader, options: Options) -> bytes:
+    data = stream.read(options.max_record_bytes + 1)
+    if len(data) > options.max_record_bytes:
+        raise RecordError(too_large("file", options.max_record_bytes))
+    return data
+
+
+def _gunzipped(raw: BinaryIO, file: InputFile) -> io.BufferedReader:
+    stream = io.BufferedReader(cast(io.RawIOBase, raw), CHUNK)
     if stream.peek(2)[:2] == GZIP_MAGIC:
-        return io.BufferedReader(gzip.GzipFile(fileobj=stream))
-    if name.lower().endswith(".gz") and stream.peek(1):
+        stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), CHUNK)
+    elif file.name.lower().endswith(".gz") and stream.peek(1):
         raise RecordError("the name ends in .gz, but the content is not gzip")
+    if not stream.peek(1):
+        raise EmptyFile("the file is empty")
     return stream
 
 
-def _utf8(stream: io.BufferedReader, encoding: str | None) -> io.BufferedReader:
-    head = stream.peek(3)
-    if encoding is None and head[:2] in UTF16_MARKS:
-        encoding = "utf-16"
-    if encoding is not None and codecs.lookup(encoding).name != "utf-8":
-        stream = io.BufferedReader(_Transcoder(stream, encoding))
-        head = stream.peek(3)
-    if head[:3] == codecs.BOM_UTF8:
-        stream.read(3)
-    return stream
+def _with_byte_order(encoding: str, stream: io.BufferedReader) -> str:
+    """Python's utf-16 and utf-32 insist on a byte order mark; without one, zeros tell the order."""
+    name = codecs.lookup(encoding).name
+    head = stream.peek(CHUNK)[:CHUNK]
+    if name not in ("utf-16", "utf-32") or marked_encoding(head):
+        return encoding
+    width = 2 if name == "utf-16" else 4
+    zeros_lead = head[::width].count(0) > head[width - 1 :: width].count(0)
+    return f"{name}-be" if zeros_lead else f"{name}-le"
 
 
 class _Transcoder(io.RawIOBase):
@@ -168,10 +289,24 @@ class _Transcoder(io.RawIOBase):
         self._ended = not data
         try:
             text = self._decoder.decode(data, final=self._ended)
-        except UnicodeDecodeError as error:
-            at = self._offset + error.start
-            raise RecordError(
-                f"byte {at} or just before it is not valid {self._encoding}"
-            ) from None
+        except UnicodeError as error:
+            at = self._offset + getattr(error, "start", 0)
+            reason = f"byte {at} or just before it is not valid {self._encoding}"
+            raise RecordError(reason) from None
         self._offset += len(data)
         self._ready = text.encode("utf-8", "replace")
+
+
+class _CarriageReturns(io.RawIOBase):
+    """Lines that end in a carriage return alone, as old Macs and some spreadsheets write them."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self._stream.read1(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(data)] = data
+        return len(data)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from ingest.read.lines import BadLine, Lines
-from ingest.read.source import Options, Source, open_bytes
+from ingest.read.source import BadLine, InputFile, Lines, Options, open_utf8
 from ingest.record import Record, RecordError, Rejection
 
 DELIMITERS = ",;\t|"
@@ -18,15 +17,15 @@ INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})\.\d{1,17}", re.ASCII)
 
 
-def read_table(source: Source, options: Options) -> Iterator[Record | Rejection]:
+def read_table(file: InputFile, options: Options) -> Iterator[Record | Rejection]:
     """A record a row; a row that does not fit the header is rejected, and the next one is read."""
     csv.field_size_limit(options.max_record_bytes)
-    with open_bytes(source, options) as stream:
+    with open_utf8(file, options) as stream:
         lines = Lines(stream, options.max_record_bytes)
         first = next(lines, "")
         if not first.strip():
             raise RecordError("found no header line, expected the names of the columns")
-        delimiter = "\t" if source.suffix == ".tsv" else max(DELIMITERS, key=first.count)
+        delimiter = "\t" if file.format == "tsv" else max(DELIMITERS, key=first.count)
         header = _header(next(csv.reader([first], delimiter=delimiter)))
         rows = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
@@ -34,16 +33,16 @@ def read_table(source: Source, options: Options) -> Iterator[Record | Rejection]
             try:
                 row = next(rows)
                 if row:
-                    yield Record(_fields(header, row), source.name, start)
+                    yield Record(_fields(header, row), file.name, start)
             except StopIteration:
                 return
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else delimiter.join(row)
-                yield Rejection(str(error), source.name, start, raw=raw)
+                yield Rejection(str(error), file.name, start, raw=raw)
             except csv.Error as error:
                 # An open quote swallows the rows after it, up to the next quote or the end.
                 reason = f"broken CSV, lines {start} to {lines.number}: {error} (an open quote?)"
-                yield Rejection(reason, source.name, start, incomplete=lines.number > start)
+                yield Rejection(reason, file.name, start, incomplete=lines.number > start)
 
 
 def _header(cells: list[str]) -> list[str]:

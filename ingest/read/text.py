@@ -1,57 +1,102 @@
-"""Plain text and Markdown: one document a file."""
+"""Plain text and web pages: one document a file."""
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-import yaml
+from ingest.markup import read_page
+from ingest.read.source import (
+    InputFile,
+    Options,
+    marked_encoding,
+    read_bytes,
+    read_text,
+    without_nul,
+)
+from ingest.record import EmptyFile, Record, RecordError, Section, WholeFile
 
-from ingest.read.source import Options, Source, read_text
-from ingest.record import Record
-
-FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-
-
-def read_plain(source: Source, options: Options) -> Iterator[Record]:
-    """The title is the file's name."""
-    text = read_text(source, options)
-    yield whole_file(source, {"text": text})
-
-
-def read_markdown(source: Source, options: Options) -> Iterator[Record]:
-    """The title is the front matter's, or the first heading; front matter becomes metadata."""
-    from markdown_it import MarkdownIt
-
-    from ingest.markup import page
-
-    text = read_text(source, options)
-    front, body = split_front_matter(text)
-    heading, content = page(MarkdownIt("commonmark").enable("table").render(body), "h1, h2, h3")
-    fields = {**front, "text": content}
-    if not isinstance(front.get("title"), str):
-        fields["title"] = heading
-    yield whole_file(source, fields, plain=True)
+PARAGRAPH_END = re.compile(r"\n(?:[ \t\f\v]*\n)+")
+# How a page says what it is written in: within its first bytes, where the names are ASCII.
+DECLARED = re.compile(
+    rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w:.-]+)|<\?xml[^>]+encoding\s*=\s*["']([\w:.-]+)""",
+    re.I,
+)
+DECLARED_WITHIN = 4096
+# What browsers take a declared encoding for; and those that they know, as Python calls them.
+AS_BROWSERS_DO = {
+    **dict.fromkeys(("ascii", "iso8859-1"), "cp1252"),
+    "iso8859-9": "cp1254",
+    **dict.fromkeys(("iso8859-11", "tis-620"), "cp874"),
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+}
+KNOWN = re.compile(r"cp(125\d|8\d\d|9\d\d)|iso8859-\d+|iso2022_jp|koi8-\w|mac-\w+|gb18030|euc_jp")
 
 
-def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """(fields, the text below); what is no YAML mapping counts as text."""
-    match = FRONT_MATTER.match(text)
-    if match is None:
-        return {}, text
+def read_plain(file: InputFile, options: Options) -> Iterator[Record]:
+    """A section a paragraph; the title is the file's name."""
+    yield whole_file(file, "", list(_paragraphs(read_text(file, options))))
+
+
+def read_html(file: InputFile, options: Options) -> Iterator[Record]:
+    """Decoded as browsers do; the title is its <title>, else its first heading."""
+    yield whole_file(file, *read_page(_decode(read_bytes(file, options), options)))
+
+
+def whole_file(
+    file: InputFile,
+    title: str,
+    sections: Iterable[Section],
+    metadata: Mapping[str, Any] | None = None,
+) -> Record:
+    """The record of a file that is one document; its title falls back to the file's name."""
+    kept = tuple(section for section in sections if section.text.strip())
+    if not kept:
+        raise EmptyFile("there is no text in this file")
+    name = PurePath(file.path.name if file.path else file.name)
+    stem = PurePath(name.name.removesuffix(".gz")).stem
+    whole = WholeFile(file.id, title if title.strip() else stem, kept)
+    return Record(metadata or {}, file.name, None, whole)
+
+
+def _paragraphs(text: str) -> Iterator[Section]:
+    start, line = 0, 1
+    for end in PARAGRAPH_END.finditer(text):
+        yield Section(text[start : end.start()], line)
+        line += text.count("\n", start, end.end())
+        start = end.end()
+    yield Section(text[start:], line)
+
+
+def _decode(data: bytes, options: Options) -> str:
+    """A byte order mark is right, whatever else is said; then come --encoding and the page."""
+    encoding = marked_encoding(data[:4]) or options.encoding or _declared(data) or "utf-8"
+    # Browsers pass over the five bytes that cp1252 leaves undefined.
+    errors = "ignore" if codecs.lookup(encoding).name == "cp1252" else "strict"
     try:
-        # BaseLoader: a date stays as it is spelt, and so does the id 007.
-        fields = yaml.load(match[1], yaml.BaseLoader)
-    except yaml.YAMLError:
-        return {}, text
-    if not isinstance(fields, dict):
-        return {}, text
-    return {str(key): value for key, value in fields.items()}, text[match.end() :]
+        return without_nul(data.decode(encoding, errors)).removeprefix("\ufeff")
+    except UnicodeError as error:
+        at = getattr(error, "start", 0)
+        raise RecordError(
+            f"byte {at} is not valid {encoding}, which the page is taken to be in; "
+            "name its real encoding, e.g. --encoding latin-1"
+        ) from None
 
 
-def whole_file(source: Source, fields: dict[str, Any], plain: bool = False) -> Record:
-    """A record whose id is the file's path, and whose title falls back to the file's name."""
-    stem = PurePath(source.id.removesuffix(".gz")).stem
-    return Record(fields, source.name, None, source.id, stem, plain)
+def _declared(data: bytes) -> str | None:
+    match = DECLARED.search(data[:DECLARED_WITHIN])
+    if match is None:
+        return None
+    try:
+        name = codecs.lookup((match[1] or match[2]).decode()).name
+    except (LookupError, UnicodeError):
+        return None
+    name = AS_BROWSERS_DO.get(name, name)
+    # A declaration that can be read byte by byte cannot be in UTF-16, whatever it says.
+    return name if KNOWN.fullmatch(name) or name in AS_BROWSERS_DO.values() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from config import Settings
 from ingest import run
 from ingest.fields import FieldNames
-from ingest.read.source import Meter, Options
+from ingest.read.source import Options
 from ingest.read.walk import check_inputs, total_bytes
 from search.errors import InputError, StoreError
 from search.evaluate.progress import Shown
@@ -39,25 +39,25 @@ def prepare(folder: Path, cache: Path, settings: Settings, shown: Shown) -> Sett
     if not (own.store.is_file() and stamp.is_file() and stamp.read_text("utf-8") == state):
         cache.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)  # a run that is killed must not pass for a finished one
-        _ingest(folder, own, cache / "rejects.jsonl", shown)
+        _ingest(corpus, own, cache / "rejects.jsonl", shown)
         stamp.write_text(state, "utf-8")
     return own
 
 
-def _ingest(folder: Path, settings: Settings, rejects: Path, shown: Shown) -> None:
-    inputs = [str(folder)]
-    check_inputs(inputs)
-    meter = Meter(total_bytes(inputs))
+def _ingest(corpus: Path, settings: Settings, rejects: Path, shown: Shown) -> None:
+    inputs, options = [str(corpus)], Options()
+    check_inputs(inputs, options)
+    options.meter.total = total_bytes(inputs, options)
     job = run.Job(
         inputs=inputs,
         settings=settings,
-        options=Options(meter=meter),
+        options=options,
         names=FieldNames(),
         rejects=rejects,
         prune=True,
         prune_after_rejects=True,
     )
-    with shown.ingesting(folder.name, meter) as progress:
+    with shown.ingesting(corpus.parent.name, options.meter) as progress:
         try:
             summary = run.ingest(job, progress)
         except run.Interrupted:
@@ -65,7 +65,7 @@ def _ingest(folder: Path, settings: Settings, rejects: Path, shown: Shown) -> No
         if summary.counts.rejected:
             progress.say(f"{summary.counts.rejected:,} documents were rejected, see {rejects}")
     if summary.problem:
-        raise StoreError(f"{folder}: {summary.problem}")
+        raise StoreError(f"{corpus}: {summary.problem}")
 
 
 def _corpus_of(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.fields import FieldNames, known_id, to_document
-from ingest.record import Record, RecordError
+from ingest.record import Record, RecordError, Section, WholeFile
 from search.types import Document
 
 
@@ -81,10 +81,6 @@ def test_a_record_without_id_has_the_same_one_each_time() -> None:
     assert first.id == document(text="x", title="a", id=None).id
     assert first.id != document(text="y", title="a", id=None).id
     assert len(first.id) == 32
-    assert (
-        to_document(Record({"text": "x"}, "f", default_id="sub/f.txt"), FieldNames()).id
-        == "sub/f.txt"
-    )
 
 
 @pytest.mark.parametrize(
@@ -140,6 +136,24 @@ def test_a_record_nested_too_deeply() -> None:
     for _ in range(100_000):
         nested = {"a": nested}
     assert reason(id=1, text="x", n=nested) == "the record is nested too deeply"
+
+
+def test_a_whole_file_minds_no_field_names() -> None:
+    whole = WholeFile("/sub/f.md", "Title", (Section("<p> one"), Section(" "), Section("two")))
+    record = Record({"id": "intro", "text": "other", "abstract": "a"}, "f.md", None, whole)
+    names = FieldNames(id="code", title="head", text="abstract")
+    metadata = {"id": "intro", "text": "other", "abstract": "a"}
+    assert to_document(record, names) == Document("/sub/f.md", "Title", "<p> one\n\ntwo", metadata)
+    assert known_id(record, names) == "/sub/f.md"
+    assert record.rejected("why").fields is None
+
+
+def test_a_pipe_that_is_one_document_is_known_by_its_content() -> None:
+    first, same, other = (
+        to_document(Record({}, "-", None, WholeFile("", "t", (Section(text),))), FieldNames()).id
+        for text in ("x", "x", "y")
+    )
+    assert first == same != other
 
 
 def test_the_id_of_a_rejected_record() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ from hypothesis import strategies as st
 from ingest.read import read
 from ingest.read.jsonl import parse
 from ingest.read.source import Meter, Options
-from ingest.read.walk import Skipped
-from ingest.record import Record, Rejection
+from ingest.read.walk import Skipped, check_inputs
+from ingest.record import Record, Rejection, Section
 
 
 def items(path: Path, **options: Any) -> list[Record | Rejection]:
@@ -34,6 +36,13 @@ def records(path: Path, **options: Any) -> list[Record]:
 def rejection(path: Path, **options: Any) -> Rejection:
     (item,) = (item for item in items(path, **options) if isinstance(item, Rejection))
     return item
+
+
+def whole(path: Path, **options: Any) -> tuple[str, str]:
+    """(title, text) of a file that is one document."""
+    (record,) = records(path, **options)
+    assert record.whole is not None
+    return record.whole.title, "\n\n".join(part.text for part in record.whole.sections)
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -100,7 +109,7 @@ def test_another_encoding_can_be_named(tmp_path: Path) -> None:
     assert records(path, encoding="latin-1")[0].fields == {"a": "é"}
     assert rejection(path).line == 1
     path = write(tmp_path / "a.txt", "日本".encode("shift-jis"))
-    assert records(path, encoding="shift-jis")[0].fields["text"] == "日本"
+    assert whole(path, encoding="shift-jis")[1] == "日本"
     assert "byte 0 or just before it is not valid ascii" in rejection(path, encoding="ascii").reason
 
 
@@ -184,28 +193,131 @@ def test_a_header_that_names_a_column_twice(tmp_path: Path) -> None:
 
 
 def test_markdown(tmp_path: Path) -> None:
-    content = (
-        "---\ntitle: Front\ntags: [x, y]\nid: 007\n---\n# Head\n\nSee [it](http://x) *now*: `<b>`\n"
+    path = write(tmp_path / "a.md", "# Head\n\nSee [it](http://x) *now*: `<b>`\n")
+    assert whole(path) == ("Head", "Head\n\nSee it now: <b>")
+    path = write(tmp_path / "b.md", "intro\n\n## Head *line*\n\n---\n\nbody")
+    assert whole(path) == ("Head line", "intro\n\nHead line\n\nbody")
+    assert whole(write(tmp_path / "c.md", "no heading"))[0] == "c"
+    table = "| a | b |\n|---|---|\n| c | *d* |\n\n<p>raw &amp; <b>bold</b></p>\n\n"
+    table += "- one\n- two<br>three\n"
+    text = "a b\n\nc d\n\nraw & bold\n\none\n\ntwo\nthree"
+    assert squeeze(whole(write(tmp_path / "d.md", table))[1]) == squeeze(text)
+
+
+def test_front_matter_is_metadata(tmp_path: Path) -> None:
+    front = (
+        "title: Front\ntags: [x, y]\nid: intro\ntext: other\nyear: 2018\ncode: 007\nrate: 1.5\n"
+        "draft: true\nquoted: '2018'\ndate: 2018-01-02\nnone:\nyes: no\n"
     )
-    (record,) = records(write(tmp_path / "a.md", content))
-    assert record.fields["title"] == "Front"
-    assert record.fields["tags"] == ["x", "y"]
-    assert record.fields["id"] == "007"
-    assert "See it now: <b>" in record.fields["text"]
-    (record,) = records(write(tmp_path / "b.md", "intro\n\n## Head *line*\n\n---\n\nbody"))
-    assert record.fields["title"] == "Head line"
-    assert record.default_id == "b.md"
+    (record,) = records(write(tmp_path / "a.md", f"---\n{front}---\n# Head\n\nbody\n"))
+    assert record.fields == {
+        "tags": ["x", "y"],
+        "id": "intro",
+        "text": "other",
+        "year": 2018,
+        "code": "007",
+        "rate": 1.5,
+        "draft": True,
+        "quoted": "2018",
+        "date": "2018-01-02",
+        "none": None,
+        "yes": "no",
+    }
+    assert record.whole is not None
+    assert record.whole.id == str(tmp_path / "a.md")
+    assert record.whole.title == "Front"
+    assert [(part.text, part.line) for part in record.whole.sections] == [
+        ("Head", 15),
+        ("body", 17),
+    ]
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]",
+        "a: " + "[" * 5000,
+        "a: !!int x",
+        "- no\n- mapping",
+        "a: b: c",
+    ],
+)
+def test_what_is_no_simple_front_matter_is_text(tmp_path: Path, front: str) -> None:
+    (record,) = records(write(tmp_path / "a.md", f"---\n{front}\n---\nbody\n"))
+    assert record.fields == {}
+    assert "body" in whole(tmp_path / "a.md")[1]
+
+
+def squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_sections_say_where_they_stand(tmp_path: Path) -> None:
+    def sections(name: str, content: str) -> list[tuple[str, int | None, str]]:
+        (record,) = records(write(tmp_path / name, content))
+        assert record.whole is not None
+        return [(squeeze(s.text), s.line, s.heading) for s in record.whole.sections]
+
+    assert sections("a.txt", "\n\none\ntwo\r\n \r\nthree\n") == [
+        ("one two", 3, ""),
+        ("three", 6, ""),
+    ]
+    assert sections("a.md", "# H\n\np\n\n```\ncode\n```\n\n## I\n* a\n* b\n") == [
+        ("H", 1, "H"),
+        ("p", 3, "H"),
+        ("code", 5, "H"),
+        ("I", 9, "I"),
+        ("a", 10, "I"),
+        ("b", 11, "I"),
+    ]
+    assert sections("a.html", "<p>p<h1>H <i>1</i></h1>q<h2>I</h2>r") == [
+        ("p", None, ""),
+        ("H 1 q", None, "H 1"),
+        ("I r", None, "I"),
+    ]
 
 
 def test_html(tmp_path: Path) -> None:
     page = "<html><head><meta charset='latin-1'><title>T &amp; C</title></head><p>é <b>b</b>old</p>"
-    (record,) = records(write(tmp_path / "a.html", page.encode("latin-1")))
-    assert record.fields["title"] == "T & C"
-    assert record.fields["text"].strip() == "é bold"
-    (record,) = records(write(tmp_path / "b.htm", "<h1>Only heading</h1><p>x"))
-    assert record.fields["title"] == "Only heading"
+    title, text = whole(write(tmp_path / "a.html", page.encode("latin-1")))
+    assert (title, text.strip()) == ("T & C", "é bold")
+    assert whole(write(tmp_path / "b.htm", "<h1>Only heading</h1><p>x"))[0] == "Only heading"
     wrong = write(tmp_path / "c.html", b"<meta charset='utf-8'><p>\xe9</p>")
-    assert "not valid UTF-8" in rejection(wrong).reason
+    assert "not valid utf-8" in rejection(wrong).reason
+
+
+@pytest.mark.parametrize(
+    ("declared", "data"),
+    [
+        ("iso-8859-1", "“curly” – é".encode("cp1252")),
+        ("us-ascii", "“curly” – é".encode("cp1252")),
+        ("iso-8859-1", "“curly” – é".encode("utf-8-sig")),
+        ("iso-8859-1", "“curly” – é".encode("utf-16")),
+        ("utf-8", "“curly” – é".encode("utf-16")),
+        ("utf-16", "“curly” – é".encode()),
+        ("undefined", "“curly” – é".encode()),
+        ("base64", "“curly” – é".encode()),
+        ("no-such-thing", "“curly” – é".encode()),
+        ("gb2312", "“curly” – é".encode("gb18030")),
+    ],
+)
+def test_a_page_is_decoded_as_browsers_do(tmp_path: Path, declared: str, data: bytes) -> None:
+    head = f'<meta charset="{declared}"><p>'
+    if data.startswith((b"\xff\xfe", b"\xef\xbb\xbf")):
+        encoding = "utf-16" if data[0] == 0xFF else "utf-8-sig"
+        content = (head + data.decode(encoding)).encode(encoding)
+    else:
+        content = head.encode() + data
+    assert whole(write(tmp_path / "a.html", content))[1].strip() == "“curly” – é"
+
+
+def test_utf16_without_a_mark(tmp_path: Path) -> None:
+    for encoding in ("utf-16-le", "utf-16-be"):
+        path = write(tmp_path / "a.txt", "plain text".encode(encoding))
+        assert whole(path, encoding="utf-16")[1] == "plain text"
+    assert whole(write(tmp_path / "b.txt", "“text”".encode("utf-32")))[1] == "“text”"
+    odd = write(tmp_path / "c.txt", "text".encode("utf-16")[:-1])
+    assert "is not valid utf-16" in rejection(odd).reason
 
 
 def test_docx(tmp_path: Path) -> None:
@@ -217,8 +329,10 @@ def test_docx(tmp_path: Path) -> None:
     table.rows[0].cells[0].text, table.rows[0].cells[1].text = "left", "right"
     document.add_paragraph("Last.")
     document.save(str(tmp_path / "a.docx"))
+    assert whole(tmp_path / "a.docx") == ("Heading", "Heading\n\nFirst.\n\nleft right\n\nLast.")
     (record,) = records(tmp_path / "a.docx")
-    assert record.fields == {"title": "Heading", "text": "Heading\n\nFirst.\n\nleft right\n\nLast."}
+    assert record.whole is not None
+    assert {section.heading for section in record.whole.sections} == {"Heading"}
     broken = write(tmp_path / "b.docx", b"PK\x03\x04nonsense")
     assert "broken DOCX" in rejection(broken).reason
 
@@ -247,8 +361,9 @@ def pdf_of(text: str, title: str = "") -> bytes:
 def test_pdf(tmp_path: Path) -> None:
     pytest.importorskip("pypdf", reason="the extra 'pdf' is not installed")
     (record,) = records(write(tmp_path / "a.pdf", pdf_of("Heart disease", "A title")))
-    assert record.fields["title"] == "A title"
-    assert record.fields["text"].strip() == "Heart disease"
+    assert record.whole is not None
+    assert record.whole.title == "A title"
+    assert record.whole.sections == (Section("Heart disease", page=1),)
     assert "OCR" in rejection(write(tmp_path / "b.pdf", pdf_of(""))).reason
     assert "broken PDF" in rejection(write(tmp_path / "c.pdf", b"%PDF-1.4 nonsense")).reason
     assert "broken PDF" in rejection(write(tmp_path / "d.pdf", b"nonsense")).reason
@@ -321,6 +436,56 @@ def test_no_bytes_crash_a_reader(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"fuzz{suffix}"
     assert items(write(path, data), max_record_bytes=100)
+
+
+def test_whatever_a_reader_raises_is_a_rejection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError("by accident")
+
+    monkeypatch.setattr("ingest.read.text.read_page", fail)
+    write(tmp_path / "a.html", "<p>x")
+    write(tmp_path / "b.txt", "good")
+    bad, good = items(tmp_path)
+    assert isinstance(bad, Rejection)
+    assert bad.reason == "the file cannot be read as html: by accident (ArithmeticError)"
+    assert bad.incomplete
+    assert isinstance(good, Record)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b'{"n": 1e99999999999999999999}\n{"id": 1, "text": "good"}'),
+        ("a.json", b'[{"id": 1, "text": "good"}, {"n": 1e99999999999999999999}]'),
+        ("a.html", b"<![ x ]><p>good"),
+        ("a.html", b'<meta charset="undefined"><p>good'),
+        ("a.csv", b"id,text\r1,good\r2,good\r"),
+        ("a.jsonl", '{"id": 1, "text": "good \u2028 line"}\n'.encode()),
+    ],
+)
+def test_oddities_cost_no_more_than_themselves(tmp_path: Path, name: str, content: bytes) -> None:
+    assert any("good" in str(item) for item in items(write(tmp_path / name, content)))
+
+
+def test_a_pipe_is_read_as_a_stream(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_inputs([str(pipe)], Options())
+    writer = threading.Thread(target=pipe.write_text, args=('{"id": 1, "text": "x"}\n',))
+    writer.start()
+    assert [record.fields["id"] for record in records(pipe)] == [1]
+    writer.join()
+
+
+def test_a_format_can_be_forced(tmp_path: Path) -> None:
+    path = write(tmp_path / "notes", "# Head\n\n*text*")
+    assert whole(path, format="markdown") == ("Head", "Head\n\ntext")
+    options = Options(stdin=io.BytesIO(b"a,text\n1,x\n"), format="csv")
+    (record,) = read(["-"], options, Skipped())
+    assert isinstance(record, Record)
+    assert record.fields == {"a": 1, "text": "x"}
 
 
 def test_a_table_needs_a_header(tmp_path: Path) -> None:
