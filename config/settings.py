@@ -43,6 +43,7 @@ class Settings(BaseModel):
     query_prefix: str
     passage_prefix: str
     chunk_overlap: int = Field(ge=0)
+    language: str = Field(min_length=2)
 
     retrieval: RetrievalMode
     alpha: float = Field(ge=0, le=1)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Protocol
 
 from sentencex import get_sentence_boundaries
 
+from ingest.record import Cleaned, Mark
+from search.types import Location, Passage
+
 # Raise this when passages come out otherwise than before: stored documents are then cut anew.
 VERSION = 1
 # A tokenizer may read any run of characters as one (unknown) token, or as none.
 MAX_TOKEN_LENGTH = 200
-# The sentence splitter's language: it knows every script's full stops, and English abbreviations.
-LANGUAGE = "en"
 
 
 class Tokenizer(Protocol):
@@ -29,42 +31,53 @@ class Tokenizer(Protocol):
 class Chunker:
     """Cuts at sentence ends where it can; neighbouring passages share up to `overlap` tokens."""
 
-    def __init__(self, tokenizer: Tokenizer, overlap: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, overlap: int, language: str) -> None:
         self._tokenizer = tokenizer
         self.max_tokens = tokenizer.max_passage_tokens
         self.overlap = overlap
+        self.language = language
 
-    def fit_title(self, title: str, text: str) -> tuple[str, str]:
+    def fit_title(self, cleaned: Cleaned) -> Cleaned:
         """A title that takes more than half of a passage is cut; in full it then heads the text."""
-        offsets = self._tokenizer.token_offsets(title)
+        document = cleaned.document
+        offsets = self._tokenizer.token_offsets(document.title)
         limit = self.max_tokens // 2
         if len(offsets) <= limit:
-            return title, text
-        return title[: offsets[limit - 1][1]].rstrip() + "…", f"{title}\n\n{text}"
+            return cleaned
+        short = document.title[: offsets[limit - 1][1]].rstrip() + "…"
+        head = f"{document.title}\n\n"
+        marks = (Mark(mark.start + len(head), mark.location) for mark in cleaned.marks)
+        document = replace(document, title=short, text=head + document.text)
+        return Cleaned(document, tuple(marks))
 
-    def passages(self, title: str, text: str) -> tuple[str, ...]:
-        """Passages that with the title line before each fit the model, covering all of `text`."""
+    def passages(self, cleaned: Cleaned) -> tuple[Passage, ...]:
+        """Passages that with the title line before each fit the model, covering all of the text."""
+        title, text = cleaned.document.title, cleaned.document.text
         heading = self._tokenizer.token_offsets(f"{title}\n") if title else ()
-        cut = self._cut(text, max(1, self.max_tokens - len(heading)))
-        return tuple(passage for passage in map(str.strip, cut) if passage)
+        found = []
+        for start, passage in self._cut(text, max(1, self.max_tokens - len(heading))):
+            begin = start + len(passage) - len(passage.lstrip())
+            if passage.strip():
+                found.append(Passage(passage.strip(), _location(text, cleaned.marks, begin)))
+        return tuple(found)
 
-    def _cut(self, text: str, budget: int) -> Iterator[str]:
-        """Works on a window of the text, so that a huge document's tokens never fill the memory."""
+    def _cut(self, text: str, budget: int) -> Iterator[tuple[int, str]]:
+        """(start, passage); by windows, so that a huge document's tokens never fill the memory."""
         size = 3 * budget * MAX_TOKEN_LENGTH
         position = 0
         while True:
             window = text[position : position + size]
             is_last = position + size >= len(text)
             starts = _token_starts(window, self._tokenizer.token_offsets(window))
-            sentences = [sentence["start_index"] for sentence in _sentences(window)]
+            sentences = [s["start_index"] for s in get_sentence_boundaries(self.language, window)]
             first = 0
             # The tokens at the edge of a window may differ from those of the whole text.
             while len(starts) - first > (budget if is_last else 2 * budget):
                 end = _end(window, starts, sentences, first, budget)
-                yield window[starts[first] : starts[end]]
+                yield position + starts[first], window[starts[first] : starts[end]]
                 first = self._next(window, starts, sentences, first, end)
             if is_last:
-                yield window[starts[first] :]
+                yield position + starts[first], window[starts[first] :]
                 return
             position += starts[first]
 
@@ -80,8 +93,15 @@ class Chunker:
         return next(words, low)
 
 
-def _sentences(text: str) -> list[dict[str, int]]:
-    return list(get_sentence_boundaries(LANGUAGE, text))
+def _location(text: str, marks: Sequence[Mark], start: int) -> Location | None:
+    """Where the passage begins: at the last mark before it, and so many lines further on."""
+    if not marks:
+        return None
+    mark = marks[max(0, bisect_right(marks, start, key=lambda mark: mark.start) - 1)]
+    if mark.location.line is None:
+        return mark.location
+    further = text.count("\n", mark.start, start)
+    return replace(mark.location, line=mark.location.line + further)
 
 
 def _token_starts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:

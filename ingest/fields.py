@@ -11,8 +11,8 @@ from math import isfinite
 from typing import Any
 
 from ingest.clean import SURROGATES, clean_text, clean_title
-from ingest.record import Record, RecordError, WholeFile
-from search.types import Document, Scalar, Value
+from ingest.record import Cleaned, Mark, Record, RecordError, WholeFile
+from search.types import Document, Location, Scalar, Value
 
 ID_NAMES = ("_id", "id", "doc_id", "docid", "document_id", "uuid", "guid", "url", "uri")
 TITLE_NAMES = ("title", "name", "heading", "headline", "subject", "question")
@@ -21,6 +21,7 @@ TEXT_NAMES = (
     *("abstract", "description", "summary"),
 )
 MAX_ID_BYTES = 1024
+PARAGRAPH_GAP = "\n\n"
 INT64 = range(-(2**63), 2**63)
 
 
@@ -33,27 +34,35 @@ class FieldNames:
     text: str | None = None
 
 
-def to_document(record: Record, names: FieldNames) -> Document:
+def to_document(record: Record, names: FieldNames) -> Cleaned:
     """The cleaned document; its id exactly as given. RecordError says what is missing or wrong."""
     try:
         if record.whole is not None:
             return _from_file(record, record.whole)
-        return _from_fields(record, names)
+        return Cleaned(_from_fields(record, names))
     except RecursionError:
         raise RecordError("the record is nested too deeply") from None
 
 
-def _from_file(record: Record, whole: WholeFile) -> Document:
-    sections = [clean_text(section.text, plain=True) for section in whole.sections]
-    text = "\n\n".join(filter(None, sections))
-    if not text:
+def _from_file(record: Record, whole: WholeFile) -> Cleaned:
+    texts, marks, length = [], [], 0
+    for section in whole.sections:
+        text = clean_text(section.text, plain=True)
+        if text:
+            heading = clean_title(section.heading, plain=True) if section.heading else None
+            marks.append(Mark(length, Location(section.line, section.page, heading)))
+            texts.append(text)
+            length += len(text) + len(PARAGRAPH_GAP)
+    if not texts:
         raise RecordError("there is no text in this file")
-    return Document(
-        id=whole.id or _hash_id({"text": text}),
+    document = Document(
+        id=whole.id or _hash_id({"text": texts}),
         title=clean_title(whole.title, plain=True),
-        text=text,
+        text=PARAGRAPH_GAP.join(texts),
         metadata=_metadata(dict(_flatten(record.fields))),
+        source=record.source,
     )
+    return Cleaned(document, tuple(marks))
 
 
 def _from_fields(record: Record, names: FieldNames) -> Document:
@@ -73,6 +82,7 @@ def _from_fields(record: Record, names: FieldNames) -> Document:
         title=clean_title(_title(fields.get(title_field or ""))),
         text=text,
         metadata=metadata,
+        source=record.source,
     )
 
 
@@ -146,7 +156,7 @@ def _find(
 
 def _text(name: str, value: object) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return "\n\n".join(value)
+        return PARAGRAPH_GAP.join(value)
     if not isinstance(value, str):
         kind = type(value).__name__
         raise RecordError(f"field {name!r} holds {kind} {value!r:.40}, expected text")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from hashlib import blake2b
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, known_id, to_document
 from ingest.ledger import Ledger, Row, pages
 from ingest.progress import Progress
-from ingest.record import Record, RecordError, Rejection
+from ingest.record import Cleaned, Record, RecordError, Rejection
 from ingest.rejects import Rejects
 from ingest.seen import Seen
 from search.store import Store
-from search.types import Document, Entry, Passage
+from search.types import Document, Entry
 
 # A batch is what a kill can lose, and what lies in memory: enough for well-filled model batches.
 BATCH_DOCUMENTS = 128
@@ -39,9 +39,13 @@ class Counts:
 class Prepared:
     """A cleaned document on its way to the store, and the record it came from."""
 
-    document: Document
+    cleaned: Cleaned
     content_hash: str
     record: Record
+
+    @property
+    def document(self) -> Document:
+        return self.cleaned.document
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,16 @@ class Pipeline:
                 yield self._prepare(item)
             except RecordError as error:
                 self.tools.seen.protect_from_prune(known_id(item, self.tools.names))
-                self._reject(Rejection(str(error), item.file, item.line, item.fields))
+                self._reject(item.rejected(str(error)))
 
     def _prepare(self, record: Record) -> Prepared:
-        document = to_document(record, self.tools.names)
-        first = self.tools.seen.claim(document.id, record.file, record.line)
+        cleaned = to_document(record, self.tools.names)
+        document_id = cleaned.document.id
+        first = self.tools.seen.claim(document_id, record.file, record.line)
         if first is not None:
-            raise RecordError(f"duplicate id {document.id!r}; the record at {first} is used")
-        title, text = self.tools.chunker.fit_title(document.title, document.text)
-        document = replace(document, title=title, text=text)
-        return Prepared(document, content_hash(document, self.tools.chunker), record)
+            raise RecordError(f"duplicate id {document_id!r}; the record at {first} is used")
+        cleaned = self.tools.chunker.fit_title(cleaned)
+        return Prepared(cleaned, content_hash(cleaned, self.tools.chunker), record)
 
     def _load(self, batch: list[Prepared]) -> None:
         store = self.tools.store
@@ -140,20 +144,19 @@ class Pipeline:
                 )
             else:
                 reason = reasons.get(entry.document.id, "the store took it, but does not hold it")
-                self._reject(Rejection(reason, record.file, record.line, record.fields))
+                self._reject(record.rejected(reason))
         self.tools.ledger.write(rows)
         self.counts.stored += len(rows)
 
     def _entry(self, item: Prepared) -> Entry:
-        document = item.document
-        passages = self.tools.chunker.passages(document.title, document.text)
-        return Entry(document, tuple(map(Passage, passages)), item.content_hash)
+        passages = self.tools.chunker.passages(item.cleaned)
+        return Entry(item.document, passages, item.content_hash)
 
     def _reject(self, rejection: Rejection) -> None:
         self.counts.rejected += 1
         self.counts.incomplete |= rejection.incomplete
         if self.counts.rejected <= REJECTIONS_SHOWN:
-            self.tools.progress.say(f"rejected {rejection.place}: {rejection.reason}")
+            self.tools.progress.say(f"rejected {rejection.location}: {rejection.reason}")
         elif self.counts.rejected == REJECTIONS_SHOWN + 1:
             where = (
                 "which a real run writes to the rejects file"
@@ -183,9 +186,11 @@ def batches(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
         yield batch
 
 
-def content_hash(document: Document, chunker: Chunker) -> str:
-    """Changes with anything that changes what is stored, except the id and the embedding model."""
-    cutting = [VERSION, chunker.max_tokens, chunker.overlap]
-    content = [document.title, document.text, dict(document.metadata), cutting]
+def content_hash(cleaned: Cleaned, chunker: Chunker) -> str:
+    """Changes with anything that changes what is stored, except id, source and embedding model."""
+    document = cleaned.document
+    cutting = [VERSION, chunker.max_tokens, chunker.overlap, chunker.language]
+    marks = [(mark.start, *astuple(mark.location)) for mark in cleaned.marks]
+    content = [document.title, document.text, dict(document.metadata), marks, cutting]
     canonical = json.dumps(content, sort_keys=True)
     return blake2b(canonical.encode(), digest_size=16).hexdigest()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search.types import Document, Location, Source
+
 
 class RecordError(Exception):
     """This record, or the rest of this file, cannot be used; the message is the reason."""
@@ -36,20 +38,22 @@ class WholeFile:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One document as found; `line` counts from 1 (None: the whole file).
+    """One document as found: in the file that messages call `file`, in `line` (None: all of it).
 
-    `fields` are raw: all there is in a record, and only the metadata of a `whole` file.
+    `fields` are raw: all there is in a record, and only the metadata of a `whole` file. `source`
+    is where the document comes from, which a rejects file names of each record in it.
     """
 
     fields: Mapping[str, Any]
     file: str
     line: int | None = None
     whole: WholeFile | None = None
+    source: Source | None = None
 
     def rejected(self, reason: str) -> Rejection:
         """Its rejection. The content of a whole file is not repeated: the file itself is there."""
         fields = self.fields if self.whole is None else None
-        return Rejection(reason, self.file, self.line, fields)
+        return Rejection(reason, self.file, self.line, fields, source=self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,27 @@ class Rejection:
     fields: Mapping[str, Any] | None = None
     raw: str | None = None
     incomplete: bool = False
+    source: Source | None = None
 
     @property
     def location(self) -> str:
         return location(self.file, self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """From the character `start` of a document's text on, this is where it stands in its file."""
+
+    start: int
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A document with the marks in its text; a record has none, its source says the line."""
+
+    document: Document
+    marks: tuple[Mark, ...] = ()
 
 
 def location(file: str, line: int | None) -> str:

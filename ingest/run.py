@@ -67,7 +67,9 @@ def _ingest(job: Job, progress: Progress) -> Summary:
     try:
         ledger = Ledger(ledger_path(job.settings), read_only=job.dry_run)
         with closing(ledger), closing(Seen()) as seen:
-            chunker = Chunker(load_embedder(job.settings).tokenizer, job.settings.chunk_overlap)
+            settings = job.settings
+            tokenizer = load_embedder(settings).tokenizer
+            chunker = Chunker(tokenizer, settings.chunk_overlap, settings.language)
             rejects = Rejects(job.rejects)
             tools = Tools(store, ledger, chunker, seen, rejects, progress, job.names, job.dry_run)
             return _run(job, tools)
@@ -106,7 +108,7 @@ def _run(job: Job, tools: Tools) -> Summary:
     _mend(tools)
     pipeline, skipped, problem = Pipeline(tools), Skipped(), None
     try:
-        pipeline.run(read(job.inputs, job.options, skipped))
+        pipeline.run(read(job.inputs, job.options, skipped, job.names))
     except KeyboardInterrupt:
         raise Interrupted(pipeline.counts) from None
     finally:

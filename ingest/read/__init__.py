@@ -6,33 +6,62 @@ import gzip
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
-from ingest.read.source import InputFile, Options
+from ingest.fields import FieldNames, has_text_field
+from ingest.read.source import InputFile, Meter, Options
 from ingest.read.walk import Skipped, sources
 from ingest.record import EmptyFile, Record, RecordError, Rejection
 from search.errors import MissingExtra
 
 Items = Iterator[Record | Rejection]
 Reader = Callable[[InputFile, Options], Iterator[Record] | Items]
+OF_RECORDS = ("jsonl", "json", "csv", "tsv")
 log = logging.getLogger(__name__)
 
 
-def read(inputs: Iterable[str], options: Options, skipped: Skipped) -> Items:
+def read(
+    inputs: Iterable[str], options: Options, skipped: Skipped, names: FieldNames | None = None
+) -> Items:
     """All records of all inputs, in order. A file that fails is rejected, the next one is read."""
     for source in sources(inputs, options, skipped):
         if isinstance(source, Rejection):
             yield source
+        elif source.found and _without_text(source, options, names or FieldNames()):
+            skipped.without_text.append(source.name)
         else:
             yield from _read_file(source, options, skipped)
 
 
+def _without_text(file: InputFile, options: Options, names: FieldNames) -> bool:
+    """Whether records in a folder are not meant for reading: settings, lists of words, figures.
+
+    The first record with a field for the text ends the search, so that hardly anything is read
+    twice.
+    """
+    if file.format not in OF_RECORDS:
+        return False
+    nothing = True
+    try:
+        for item in _reader(file)(file, replace(options, meter=Meter())):
+            nothing = False
+            if isinstance(item, Record):
+                if has_text_field(item, names):
+                    return False
+            elif file.format != "json" or item.incomplete:
+                return False
+    except Exception:  # noqa: BLE001  # reading it in earnest will say what is wrong
+        return False
+    return not nothing
+
+
 def _read_file(file: InputFile, options: Options, skipped: Skipped) -> Items:
-    empty = True
+    nothing = True
     try:
         for item in _reader(file)(file, options):
-            empty = False
+            nothing = False
             yield item
-        if empty:
+        if nothing:
             raise EmptyFile("the file holds no records")
         return
     except EmptyFile as error:
@@ -49,7 +78,7 @@ def _read_file(file: InputFile, options: Options, skipped: Skipped) -> Items:
     except Exception as error:  # one bad file must not keep the others from being read
         log.warning("reading %s as %s failed", file.name, file.format, exc_info=True)
         reason = f"the file cannot be read as {file.format}: {error} ({type(error).__name__})"
-    yield Rejection(reason, file.name, incomplete=True)
+    yield file.rejection(reason, incomplete=True)
 
 
 def _reader(file: InputFile) -> Reader:

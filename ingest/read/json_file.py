@@ -22,21 +22,30 @@ Events = Iterator[tuple[str, Any]]
 
 
 def read_json(file: InputFile, options: Options) -> Iterator[Record | Rejection]:
-    """Streams: one record is in memory at a time. Behind a syntax error nothing can be read."""
+    """Streams: one record is in memory at a time. Behind a syntax error nothing can be read.
+
+    All values that are no objects are one rejection: a list of words is one mistake, not thousands.
+    """
+    first: tuple[int, Any] | None = None
+    count, broken = 0, None
     with open_utf8(file, options) as stream:
         feed = _Feed(stream, options.max_record_bytes)
         try:
             for line, value in _values(feed):
                 if isinstance(value, dict):
-                    yield Record(value, file.name, line)
+                    yield file.record(value, line)
                 else:
-                    reason = f"found {describe(value)}, expected a JSON object"
-                    yield Rejection(reason, file.name, line, raw=str(value))
-        except (ijson.JSONError, ValueError) as error:
-            reason = str(error).splitlines()[0].strip()
-            raise RecordError(
-                f"broken JSON at line {feed.line}: {reason}; nothing after it was read"
-            ) from None
+                    first, count = first or (line, value), count + 1
+        except (ijson.JSONError, ValueError, ArithmeticError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0].strip()
+            broken = f"broken JSON at line {feed.line}: {reason}; nothing after it was read"
+    if first is not None:
+        line, value = first
+        more = f" ({count:,} values like this)" if count > 1 else ""
+        reason = f"found {describe(value)}, expected a JSON object{more}"
+        yield file.rejection(reason, line, raw=str(value) if count == 1 else None)
+    if broken:
+        raise RecordError(broken)
 
 
 def _values(feed: _Feed) -> Iterator[tuple[int, Any]]:

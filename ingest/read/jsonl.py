@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 from ingest.read.source import NOTE, BadLine, InputFile, Lines, Options, open_utf8
 from ingest.record import Record, RecordError, Rejection, location
+from search.types import Source
 
 RAW = "_raw"
 EARLIER = "only a note of an earlier run, mend the original and ingest that: "
@@ -23,31 +26,41 @@ def read_jsonl(file: InputFile, options: Options) -> Iterator[Record | Rejection
             try:
                 line = next(lines)
                 if line.strip():
-                    yield Record(_object(line), file.name, lines.number)
+                    fields, origin = _object(line)
+                    record = file.record(fields, lines.number)
+                    yield replace(record, source=origin) if origin else record
             except StopIteration:
                 return
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else (line or "").rstrip()
-                yield Rejection(str(error), file.name, lines.number, raw=raw)
+                yield file.rejection(str(error), lines.number, raw)
 
 
-def _object(line: str) -> dict[str, Any]:
+def _object(line: str) -> tuple[dict[str, Any], Source | None]:
+    """The fields; and where they came from first, when an earlier run rejected them."""
     value = parse(line.strip())
     if not isinstance(value, dict):
         raise RecordError(f"found {describe(value)}, expected a JSON object")
     if NOTE not in value:
-        return value
+        return value, None
     note = value.pop(NOTE)
-    if isinstance(value.get(RAW), str):
-        return _mended(value[RAW])
-    if not value:
-        raise RecordError(_repeated(note))
-    return value
-
-
-def _repeated(note: Any) -> str:
-    """The reason that a rejects line gives, not wrapped up anew at each run."""
     note = note if isinstance(note, dict) else {}
+    if isinstance(value.get(RAW), str):
+        value = _mended(value[RAW])
+    elif not value:
+        raise RecordError(_repeated(note))
+    return value, _origin(note)
+
+
+def _origin(note: dict[str, Any]) -> Source | None:
+    file, line = note.get("file"), note.get("line")
+    if not isinstance(file, str) or not isinstance(line, int | None):
+        return None
+    return Source(file, line) if PurePath(file).is_absolute() or file == "-" else None
+
+
+def _repeated(note: dict[str, Any]) -> str:
+    """The reason that a rejects line gives, not wrapped up anew at each run."""
     reason = str(note.get("reason"))
     if reason.startswith(EARLIER):
         return reason
@@ -57,7 +70,7 @@ def _repeated(note: Any) -> str:
 def _mended(raw: str) -> dict[str, Any]:
     """A line that could not be read before: by now it should be a JSON object."""
     try:
-        return _object(raw)
+        return _object(raw)[0]
     except RecordError as error:
         raise RecordError(f"{RAW} is not mended yet: {error}") from None
 
@@ -70,7 +83,7 @@ def parse(text: str) -> Any:
         raise RecordError(f"broken JSON at column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise RecordError("the JSON is nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
+    except (ValueError, ArithmeticError) as error:  # a number of thousands of digits
         raise RecordError(f"broken JSON: {error}") from None
 
 

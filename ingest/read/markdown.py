@@ -96,7 +96,8 @@ def _sections(tokens: list[Token], first_line: int) -> Iterator[Section]:
                 heading = " ".join(text.split()) if in_heading else heading
                 yield Section(text, line, heading=heading)
             case "fence" | "code_block":
-                yield Section(token.content, line, heading=heading)
+                fence = int(token.type == "fence")
+                yield Section(token.content, line and line + fence, heading=heading)
             case "html_block":
                 for part in read_page(token.content)[1]:
                     heading = part.heading or heading

@@ -7,13 +7,14 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from ingest.record import EmptyFile, RecordError
+from ingest.record import EmptyFile, Record, RecordError, Rejection
+from search.types import Source
 
 GZIP_MAGIC = b"\x1f\x8b"
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
@@ -77,6 +78,17 @@ class InputFile:
     id: str
     format: str
     found: bool = False
+
+    def record(self, fields: Mapping[str, Any], line: int | None = None) -> Record:
+        return Record(fields, self.name, line, source=self.source(line))
+
+    def rejection(
+        self, reason: str, line: int | None = None, raw: str | None = None, incomplete: bool = False
+    ) -> Rejection:
+        return Rejection(reason, self.name, line, None, raw, incomplete, self.source(line))
+
+    def source(self, line: int | None = None) -> Source:
+        return Source(self.id or "-", line)
 
 
 def looks_like_text(path: Path) -> bool:

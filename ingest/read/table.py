@@ -33,16 +33,16 @@ def read_table(file: InputFile, options: Options) -> Iterator[Record | Rejection
             try:
                 row = next(rows)
                 if row:
-                    yield Record(_fields(header, row), file.name, start)
+                    yield file.record(_fields(header, row), start)
             except StopIteration:
                 return
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else delimiter.join(row)
-                yield Rejection(str(error), file.name, start, raw=raw)
+                yield file.rejection(str(error), start, raw)
             except csv.Error as error:
                 # An open quote swallows the rows after it, up to the next quote or the end.
                 reason = f"broken CSV, lines {start} to {lines.number}: {error} (an open quote?)"
-                yield Rejection(reason, file.name, start, incomplete=lines.number > start)
+                yield file.rejection(reason, start, incomplete=lines.number > start)
 
 
 def _header(cells: list[str]) -> list[str]:

@@ -62,7 +62,7 @@ def whole_file(
     name = PurePath(file.path.name if file.path else file.name)
     stem = PurePath(name.name.removesuffix(".gz")).stem
     whole = WholeFile(file.id, title if title.strip() else stem, kept)
-    return Record(metadata or {}, file.name, None, whole)
+    return Record(metadata or {}, file.name, None, whole, file.source())
 
 
 def _paragraphs(text: str) -> Iterator[Section]:

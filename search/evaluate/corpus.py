@@ -22,6 +22,7 @@ SHAPING = (
     "query_prefix",
     "passage_prefix",
     "chunk_overlap",
+    "language",
 )
 
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.chunk import Chunker
+from ingest.record import Cleaned, Mark
 from search.models.tokens import Tokenizer
+from search.types import Document, Location, Passage
 
 
 class Words:
@@ -45,6 +47,11 @@ class Real(Words):
         return real_tokenizer().token_offsets(text)
 
 
+def passages_of(chunker: Chunker, title: str, text: str) -> tuple[str, ...]:
+    cleaned = Cleaned(Document("id", title, text))
+    return tuple(passage.text for passage in chunker.passages(cleaned))
+
+
 def squeezed(text: str) -> str:
     return "".join(text.split())
 
@@ -66,12 +73,12 @@ def assert_covers(passages: tuple[str, ...], text: str) -> None:
 
 def test_a_short_document_is_one_passage() -> None:
     text = "One sentence. And another.\n\nA paragraph."
-    assert Chunker(Words(50), 5).passages("Title", text) == (text,)
+    assert passages_of(Chunker(Words(50), 5, "en"), "Title", text) == (text,)
 
 
 def test_cuts_at_sentence_ends_and_overlaps_by_whole_sentences() -> None:
     text = " ".join(f"Sentence number {i} has exactly eight words." for i in range(30))
-    passages = Chunker(Words(40), 10).passages("", text)
+    passages = passages_of(Chunker(Words(40), 10, "en"), "", text)
     assert len(passages) > 5
     for passage in passages:
         assert passage.startswith("Sentence")
@@ -87,7 +94,7 @@ def test_chinese_full_stops_end_sentences() -> None:
             return [(i, i + 1) for i in range(len(text))]
 
     text = "心脏病很危险。预防很重要！怎么办？多运动。" * 10
-    passages = Chunker(Characters(30), 0).passages("", text)
+    passages = passages_of(Chunker(Characters(30), 0, "en"), "", text)
     assert all(passage[-1] in "。！？" for passage in passages)
     assert "".join(passages) == text
 
@@ -95,21 +102,45 @@ def test_chinese_full_stops_end_sentences() -> None:
 def test_the_title_takes_its_tokens_from_each_passage() -> None:
     text = " ".join(f"word{i}" for i in range(300))
     title = "a title of six words here"
-    for passage in Chunker(Words(40), 0).passages(title, text):
+    for passage in passages_of(Chunker(Words(40), 0, "en"), title, text):
         assert len(Words(0).token_offsets(f"{title}\n{passage}")) <= 40
 
 
 def test_a_title_that_leaves_no_room_is_cut_and_kept_in_the_text() -> None:
     title = " ".join(f"word{i}" for i in range(30))
-    short, text = Chunker(Words(40), 5).fit_title(title, "The text.")
-    assert short == " ".join(f"word{i}" for i in range(20)) + "…"
-    assert text == f"{title}\n\nThe text."
-    assert Chunker(Words(60), 5).fit_title(title, "The text.") == (title, "The text.")
+    whole = Cleaned(Document("id", title, "The text."), (Mark(0, Location(7)),))
+    fitted = Chunker(Words(40), 5, "en").fit_title(whole)
+    assert fitted.document.title == " ".join(f"word{i}" for i in range(20)) + "…"
+    assert fitted.document.text == f"{title}\n\nThe text."
+    assert fitted.marks == (Mark(len(title) + 2, Location(7)),)
+    assert Chunker(Words(60), 5, "en").fit_title(whole) == whole
+
+
+def test_a_passage_says_where_it_begins() -> None:
+    paragraphs = ["One two.\nThree four.\nFive six.", "Seven eight."]
+    marks = (Mark(0, Location(3, heading="A")), Mark(len(paragraphs[0]) + 2, Location(page=2)))
+    whole = Cleaned(Document("id", "", "\n\n".join(paragraphs)), marks)
+    assert Chunker(Words(3), 0, "en").passages(whole) == (
+        Passage("One two.", Location(3, heading="A")),
+        Passage("Three four.", Location(4, heading="A")),
+        Passage("Five six.", Location(5, heading="A")),
+        Passage("Seven eight.", Location(page=2)),
+    )
+    assert Chunker(Words(50), 0, "en").passages(Cleaned(whole.document))[0].location is None
+
+
+def test_locations_in_a_document_larger_than_a_window() -> None:
+    text = "\n".join(f"Number {i} is here." for i in range(5_000))
+    whole = Cleaned(Document("id", "", text), (Mark(0, Location(1)),))
+    for passage in Chunker(Words(50), 10, "en").passages(whole):
+        first = re.match(r"Number (\d+) is", passage.text)
+        assert first is not None
+        assert passage.location == Location(int(first[1]) + 1)
 
 
 def test_an_endless_sentence_is_cut_between_words() -> None:
     text = " ".join(f"word{i}" for i in range(1000))
-    passages = Chunker(Words(100), 10).passages("", text)
+    passages = passages_of(Chunker(Words(100), 10, "en"), "", text)
     words = [passage.split() for passage in passages]
     assert all(len(passage) <= 100 for passage in words)
     assert all(before[-10:] == after[:10] for before, after in pairwise(words))
@@ -118,14 +149,14 @@ def test_an_endless_sentence_is_cut_between_words() -> None:
 
 def test_an_endless_word_is_cut_too() -> None:
     text = "x" * 100_000  # one unknown token, to the packaged model
-    passages = Chunker(Real(100), 0).passages("", text)
+    passages = passages_of(Chunker(Real(100), 0, "en"), "", text)
     assert max(map(len, passages)) <= 100 * 200
     assert "".join(passages) == text
 
 
 def test_a_document_larger_than_a_window_is_covered() -> None:
     text = " ".join(f"Number {i} is here." for i in range(20_000))
-    passages = Chunker(Words(50), 10).passages("", text)
+    passages = passages_of(Chunker(Words(50), 10, "en"), "", text)
     found = set(re.findall(r"Number (\d+) is here\.", " ".join(passages)))
     assert found == {str(i) for i in range(20_000)}
     assert max(len(Words(0).token_offsets(p)) for p in passages) <= 50
@@ -146,7 +177,7 @@ TEXTS = st.lists(
 @given(TEXTS, st.integers(1, 40), st.integers(0, 60), st.sampled_from([Words, Blind, Real]))
 def test_no_text_is_lost(text: str, budget: int, overlap: int, kind: type[Words]) -> None:
     text = text.encode("utf-8", "replace").decode().strip()
-    passages = Chunker(kind(budget), overlap).passages("", text)
+    passages = passages_of(Chunker(kind(budget), overlap, "en"), "", text)
     assert_covers(passages, text)
 
 
@@ -157,11 +188,11 @@ def test_no_text_is_lost(text: str, budget: int, overlap: int, kind: type[Words]
 )
 def test_passages_of_words_fit(words: list[str], budget: int) -> None:
     tokenizer = Real(budget)
-    for passage in Chunker(tokenizer, 4).passages("", " ".join(words)):
+    for passage in passages_of(Chunker(tokenizer, 4, "en"), "", " ".join(words)):
         assert len(tokenizer.token_offsets(passage)) <= budget
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 1000])
 def test_any_overlap_makes_progress(overlap: int) -> None:
     text = " ".join(f"w{i}" for i in range(100))
-    assert_covers(Chunker(Words(3), overlap).passages("", text), text)
+    assert_covers(passages_of(Chunker(Words(3), overlap, "en"), "", text), text)

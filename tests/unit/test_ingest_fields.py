@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ingest.fields import FieldNames, known_id, to_document
-from ingest.record import Record, RecordError, Section, WholeFile
-from search.types import Document
+from ingest.record import Mark, Record, RecordError, Section, WholeFile
+from search.types import Document, Location
 
 
 def document(names: FieldNames | None = None, **fields: Any) -> Document:
-    return to_document(Record(fields, "file"), names or FieldNames())
+    return to_document(Record(fields, "file"), names or FieldNames()).document
 
 
 def reason(names: FieldNames | None = None, **fields: Any) -> str:
@@ -139,18 +139,23 @@ def test_a_record_nested_too_deeply() -> None:
 
 
 def test_a_whole_file_minds_no_field_names() -> None:
-    whole = WholeFile("/sub/f.md", "Title", (Section("<p> one"), Section(" "), Section("two")))
+    parts = (Section("<p> one", 1, heading=" H"), Section(" ", 2), Section("two", page=2))
+    whole = WholeFile("/sub/f.md", "Title", parts)
     record = Record({"id": "intro", "text": "other", "abstract": "a"}, "f.md", None, whole)
     names = FieldNames(id="code", title="head", text="abstract")
     metadata = {"id": "intro", "text": "other", "abstract": "a"}
-    assert to_document(record, names) == Document("/sub/f.md", "Title", "<p> one\n\ntwo", metadata)
+    found = to_document(record, names)
+    assert found.document == Document("/sub/f.md", "Title", "<p> one\n\ntwo", metadata)
+    assert found.marks == (Mark(0, Location(1, heading="H")), Mark(9, Location(page=2)))
     assert known_id(record, names) == "/sub/f.md"
     assert record.rejected("why").fields is None
 
 
 def test_a_pipe_that_is_one_document_is_known_by_its_content() -> None:
     first, same, other = (
-        to_document(Record({}, "-", None, WholeFile("", "t", (Section(text),))), FieldNames()).id
+        to_document(
+            Record({}, "-", None, WholeFile("", "t", (Section(text),))), FieldNames()
+        ).document.id
         for text in ("x", "x", "y")
     )
     assert first == same != other

@@ -265,7 +265,7 @@ def test_sections_say_where_they_stand(tmp_path: Path) -> None:
     assert sections("a.md", "# H\n\np\n\n```\ncode\n```\n\n## I\n* a\n* b\n") == [
         ("H", 1, "H"),
         ("p", 3, "H"),
-        ("code", 5, "H"),
+        ("code", 6, "H"),
         ("I", 9, "I"),
         ("a", 10, "I"),
         ("b", 11, "I"),
