@@ -66,7 +66,14 @@ def test_json_for_programs(store: MemoryStore, capsys: pytest.CaptureFixture[str
         "complete": True,
         "dry_run": False,
         "rejects_file": "rejects.jsonl",
-        "skipped": {"files": {}, "loops": []},
+        "skipped": {
+            "files": {},
+            "loops": [],
+            "empty": [],
+            "judgments": [],
+            "rejects": [],
+            "without_text": [],
+        },
         "store": {"kind": "memory", "location": "memory", "documents": 3, "passages": 3},
         "problem": None,
     }

@@ -19,10 +19,10 @@ from ingest.fields import FieldNames
 from ingest.ledger import Ledger
 from ingest.pipeline import BATCH_CHARACTERS, BATCH_DOCUMENTS, Prepared, batches, content_hash
 from ingest.read.source import Options
-from ingest.record import Record
+from ingest.record import Cleaned, Mark, Record
 from ingest.run import Job
 from ingest.summary import Summary
-from search.types import Document
+from search.types import Document, Location
 
 
 class Spoken:
@@ -290,7 +290,7 @@ def test_an_interrupt_keeps_what_is_stored(bench: Bench, monkeypatch: pytest.Mon
 
 
 def prepared(text: str) -> Prepared:
-    return Prepared(Document("i", "", text), "h", Record({}, "f"))
+    return Prepared(Cleaned(Document("i", "", text)), "h", Record({}, "f"))
 
 
 def test_batches_are_bounded() -> None:
@@ -305,11 +305,14 @@ VALUES = st.one_of(st.text(max_size=3), st.integers(-2, 2), st.booleans())
 
 @given(st.dictionaries(st.text(max_size=2), VALUES, max_size=3))
 def test_the_content_hash_knows_content_not_order_or_id(metadata: dict[str, Any]) -> None:
-    chunker = Chunker(FakeEmbedder.tokenizer, 3)
-    one = content_hash(Document("1", "t", "x", metadata), chunker)
-    turned = dict(reversed(metadata.items()))
-    assert one == content_hash(Document("2", "t", "x", turned), chunker)
-    assert one != content_hash(Document("1", "tx", "", metadata), chunker)
-    assert one != content_hash(
-        Document("1", "t", "x", metadata), Chunker(FakeEmbedder.tokenizer, 4)
-    )
+    def hashed(
+        document_id: str, title: str, text: str, fields: dict[str, Any], *marks: Mark, cut: int = 3
+    ) -> str:
+        chunker = Chunker(FakeEmbedder.tokenizer, cut, "en")
+        return content_hash(Cleaned(Document(document_id, title, text, fields), marks), chunker)
+
+    one = hashed("1", "t", "x", metadata)
+    assert one == hashed("2", "t", "x", dict(reversed(metadata.items())))
+    assert one != hashed("1", "tx", "", metadata)
+    assert one != hashed("1", "t", "x", metadata, cut=4)
+    assert one != hashed("1", "t", "x", metadata, Mark(0, Location(1)))
