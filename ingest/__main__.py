@@ -19,6 +19,7 @@ if (
 import config
 from ingest.read.source import Options
 from ingest.read.walk import FORMATS, check_inputs, total_bytes
+from ingest.rejects import check_rejects
 from search.errors import InputError
 from search.terminal import INTERRUPTED, json_text, printable, run_command, say
 
@@ -126,6 +127,7 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
         stdin=sys.stdin.buffer,
     )
     check_inputs(args.paths, options)
+    check_rejects(args.rejects, args.paths)
     # Heavy modules only from here on, so that --help and usage errors are instant.
     from ingest import run, summary
     from ingest.fields import FieldNames

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
 from ingest.read.jsonl import RAW
-from ingest.read.source import NOTE
+from ingest.read.source import NOTE, is_rejects_file
 from ingest.record import Rejection
 from search.errors import InputError
+
+ANOTHER = "name another with --rejects FILE"
+
+
+def check_rejects(path: Path, inputs: Iterable[str]) -> None:
+    """InputError unless the rejects file can be made without harm to anything that is there.
+
+    One of an earlier run may lie there, or one that was mended and is now among the inputs.
+    """
+    if not path.name:
+        raise InputError(f"--rejects {path}: expected the name of a file")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"the rejects file {path} cannot be written: there is no folder {path.parent}"
+        )
+    for place in (path, _partial(path)):
+        if place.exists() and not place.is_file():
+            raise InputError(f"{place} is there already and is no regular file; {ANOTHER}")
+        if not (_may_be_replaced(place) or str(path) in inputs):
+            raise InputError(f"{place} is there already, and ingest did not write it; {ANOTHER}")
 
 
 class Rejects:
@@ -21,35 +43,58 @@ class Rejects:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(f"{path.name}.partial")
         self._file: IO[str] | None = None
 
     def add(self, rejection: Rejection) -> None:
         """Raises InputError when the file cannot be written."""
-        try:
+        with self._translate_errors():
             if self._file is None:
-                self._file = self._partial.open("w", encoding="utf-8")
+                self._file = _partial(self.path).open("w", encoding="utf-8", buffering=1)
             self._file.write(_line(rejection) + "\n")
-        except OSError as error:
-            raise InputError(
-                f"the rejects file {self._partial} cannot be written: {error.strerror}; "
-                "name another with --rejects FILE"
-            ) from None
 
     def close(self) -> Path | None:
         """Put the file in place; its path, or None when nothing was rejected."""
         if self._file is None:
             return None
-        self._file.close()
-        if self.path.exists():
-            self.path.replace(self.path.with_name(f"{self.path.name}.old"))
-        self._partial.replace(self.path)
-        self._file = None
+        file, self._file = self._file, None
+        with self._translate_errors():
+            file.close()
+            if self.path.exists():
+                self.path.replace(_aside(self.path))
+            _partial(self.path).replace(self.path)
         return self.path
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"the rejects file {self.path} cannot be written: {error.strerror}; {ANOTHER}"
+            ) from None
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+def _aside(path: Path) -> Path:
+    """Where an older file goes: NAME.old, or NAME.old2 where that holds what others wrote."""
+    names = (path.with_name(f"{path.name}.old{number or ''}") for number in (0, *range(2, 100)))
+    return next(filter(_may_be_replaced, names), path.with_name(f"{path.name}.old"))
+
+
+def _may_be_replaced(path: Path) -> bool:
+    if not path.exists():
+        return True
+    return path.is_file() and (path.stat().st_size == 0 or is_rejects_file(path))
 
 
 def _line(rejection: Rejection) -> str:
-    note = {"reason": rejection.reason, "file": rejection.file, "line": rejection.line}
+    source = rejection.source
+    file = rejection.file if source is None else source.file
+    line = rejection.line if source is None else source.line
+    note = {"reason": rejection.reason, "file": file, "line": line}
     record = dict(rejection.fields or {})
     if rejection.raw is not None:
         record[RAW] = rejection.raw
