@@ -15,7 +15,6 @@ from search.errors import MissingExtra
 
 if TYPE_CHECKING:
     from docx.document import Document as Docx
-    from docx.table import Table
     from docx.text.paragraph import Paragraph
 
 Content = tuple[str, list[Section]]
@@ -94,20 +93,18 @@ def _docx_title(document: Docx) -> str:
 
 
 def _docx_sections(document: Docx) -> Iterator[Section]:
+    from docx.text.paragraph import Paragraph
+
     heading = ""
     for block in document.iter_inner_content():
-        if hasattr(block, "rows"):
-            text = _table(block)
-        else:
+        if isinstance(block, Paragraph):
             text = block.text
             heading = text.strip() if _is_heading(block) else heading
+        else:
+            text = "\n".join(" ".join(cell.text for cell in row.cells) for row in block.rows)
         yield Section(text, heading=heading)
 
 
 def _is_heading(paragraph: Paragraph) -> bool:
     style = paragraph.style
     return bool(style and style.name and style.name.startswith(("Heading", "Title")))
-
-
-def _table(table: Table) -> str:
-    return "\n".join(" ".join(cell.text for cell in row.cells) for row in table.rows)

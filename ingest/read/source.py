@@ -253,9 +253,10 @@ def _read_all(stream: io.BufferedReader, options: Options) -> bytes:
 
 
 def _gunzipped(raw: BinaryIO, file: InputFile) -> io.BufferedReader:
-    stream = io.BufferedReader(cast(io.RawIOBase, raw), CHUNK)
+    stream: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, raw), CHUNK)
     if stream.peek(2)[:2] == GZIP_MAGIC:
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), CHUNK)
+        unpacked = cast(io.RawIOBase, gzip.GzipFile(fileobj=stream))
+        stream = io.BufferedReader(unpacked, CHUNK)
     elif file.name.lower().endswith(".gz") and stream.peek(1):
         raise RecordError("the name ends in .gz, but the content is not gzip")
     if not stream.peek(1):
