@@ -37,8 +37,8 @@ Every record ends as stored, unchanged (same content: not embedded again) or rej
 ones are also written to a file: mend them there and ingest that file. Stop a run at any moment;
 the same command goes on from there.
 
-Records without an id get a hash of their content; text, Markdown, HTML, PDF and DOCX files are
-known by their path below the given folder. All fields besides id, title and text become metadata;
+Records without an id get a hash of their content; a file that is one document (text, Markdown,
+HTML, PDF, DOCX) is known by its whole path. All fields besides id, title and text become metadata;
 nested ones by dotted names (author.name).
 
 exit status: 0 all well; 1 records rejected, or the store is not what it should be; 2 wrong usage;
@@ -49,8 +49,8 @@ exit status: 0 all well; 1 records rejected, or the store is not what it should 
 def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Load documents into the store: JSON, JSONL, CSV, TSV, Markdown, HTML, text, "
-        "PDF, DOCX, folders of these, BEIR corpora; gzip of the text formats.",
+        description="Load documents into the store: JSON, JSONL, CSV, TSV, Markdown, HTML, PDF, "
+        "DOCX, and any other text; folders of these, BEIR corpora; gzip of the text formats.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
