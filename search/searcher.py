@@ -168,12 +168,14 @@ class _Search:
                 f"the deadline of {settings.deadline_ms:g} ms passed after {self.scored} of "
                 f"{len(candidates)} passages"
             )
-        hits = [hit for hit in hits if hit.probability is None or hit.score >= settings.threshold]
-        shown = self._highlighted([with_copies(hit, copies) for hit in hits[: settings.limit]])
+        passing = [
+            hit for hit in hits if hit.probability is None or hit.score >= settings.threshold
+        ]
+        shown = [with_copies(hit, copies) for hit in passing[: settings.limit]]
         reranked = self.reranker is not None
         return Ranking(
             query=self.query,
-            hits=tuple(shown),
+            hits=tuple(self._highlighted(shown)),
             before=tuple(first[: settings.limit]),
             reranked="partial" if reranked and reason else reranked,
             reason=reason,
@@ -181,7 +183,9 @@ class _Search:
             timings_ms=self.clock.laps | {"total": self.clock.total()},
             model=self.reranker.info if self.reranker else {},
             scored=self.scored,
-            hint=None if hits else why_nothing(self.store, self.filters, settings.threshold, first),
+            hint=None
+            if passing
+            else why_nothing(self.store, self.filters, settings.threshold, hits),
             notes=self._notes(),
         )
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from search.types import Span
 
 LANGUAGE = "en"  # the splitter knows every script's full stops, and English abbreviations
-MIN_CHARACTERS = 20
-"""A shorter piece (a heading, "No.") goes with the sentence after it."""
+MIN_BYTES = 20
+"""A shorter piece (a heading, "No.") goes with the sentence after it. Bytes of UTF-8, because a
+Chinese character, which has three, says as much as some letters."""
 
 
 class Sentence(NamedTuple):
@@ -56,7 +57,7 @@ def _spans(passage: str) -> list[Span]:
     for sentence in get_sentence_boundaries(LANGUAGE, passage):
         end = sentence["end_index"]
         text = passage[start:end]
-        if len(text.strip()) >= MIN_CHARACTERS:
+        if len(text.strip().encode(errors="replace")) >= MIN_BYTES:
             left = start + len(text) - len(text.lstrip())
             spans.append((left, left + len(text.strip())))
             start = end

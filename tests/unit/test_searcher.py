@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from fakes import ListStore, TableReranker, candidate
 
 import config
-from search.errors import CheckpointError, InputError
-from search.rerank import ModelSettings
+from search.errors import CheckpointError, ConfigError, InputError
+from search.rerank import ModelSettings, Scored
 from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
+from search.types import Candidate, Condition
 
 PLAIN = ModelSettings(slope=1.0, intercept=0.0, blend_weight=0.0)
 FOUND = [
@@ -160,3 +163,160 @@ def test_nothing_found_is_an_answer() -> None:
 def test_an_empty_query_is_refused(query: str) -> None:
     with pytest.raises(InputError, match="empty"):
         searcher().search(query)
+
+
+def test_arguments_hold_for_one_query_and_are_checked() -> None:
+    shared = searcher()
+    assert len(shared.search("q", limit=1).hits) == 1
+    assert shared.search("q", rerank=False).reason == "reranking is switched off"
+    assert not shared.search("q", gate=0.1).reranked
+    assert ids(shared.search("q", threshold=0.9)) == ["heart"]
+    assert len(shared.search("q").hits) == 3
+    gated = searcher(gate=0.1)
+    assert not gated.search("q").reranked
+    assert gated.search("q", gate=None).reranked
+    with pytest.raises(ConfigError, match="'limit'"):
+        shared.search("q", limit=0)
+
+
+def test_the_store_gets_what_the_query_asks_for() -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    class Recording(ListStore):
+        def retrieve(self, *arguments: Any, **named: Any) -> list[Candidate]:
+            asked.append(arguments)
+            return super().retrieve(*arguments, **named)
+
+    provider = RerankerProvider(lambda: TableReranker(LOGITS, PLAIN))
+    filters = (Condition("language", "=", "en"),)
+    Searcher(Recording(FOUND), provider, config.load(files=[])).search(
+        "q", filters=filters, candidates=2, retrieval="bm25", alpha=0.9
+    )
+    assert asked == [("q", 2, filters, "bm25", 0.9)]
+
+
+class Slow(TableReranker):
+    """Each passage takes its time."""
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        time.sleep(0.01 * len(pairs))
+        return [Scored(float(text.splitlines()[-1]), (0, len(text))) for _, text in pairs]
+
+
+MANY = [candidate(f"d{i}", str(i), 1 - i / 100, i + 1) for i in range(50)]
+
+
+def test_what_is_scored_in_time_is_reranked_and_the_rest_follows() -> None:
+    provider = RerankerProvider(lambda: Slow({}, PLAIN))
+    slow = Searcher(ListStore(MANY), provider, config.load({"limit": 50}, files=[]))
+    slow.search("load the model", deadline_ms=None)
+    ranking = slow.search("q", deadline_ms=250)
+    assert ranking.reranked == "partial"
+    assert not ranking.failed
+    assert 8 <= ranking.scored < 50
+    assert f"after {ranking.scored} of 50 passages" in (ranking.reason or "")
+    n = ranking.scored
+    assert ids(ranking) == [f"d{i}" for i in (*reversed(range(n)), *range(n, 50))]
+    assert [hit.logit is None for hit in ranking.hits] == [False] * n + [True] * (50 - n)
+    assert [hit.rank for hit in ranking.hits] == list(range(1, 51))
+
+
+def test_a_deadline_before_the_first_passage_leaves_the_first_stages_order() -> None:
+    provider = RerankerProvider(lambda: Slow({}, PLAIN))
+    provider.get()
+    slow = Searcher(ListStore(MANY), provider, config.load(files=[]))
+    ranking = slow.search("q", deadline_ms=0.001)
+    assert (ranking.reranked, ranking.failed) == (False, True)
+    assert "before a passage was scored" in (ranking.reason or "")
+
+
+def test_a_deadline_holds_while_the_model_is_being_loaded() -> None:
+    loaded = threading.Event()
+
+    def load() -> TableReranker:
+        loaded.wait(10)
+        return TableReranker(LOGITS, PLAIN)
+
+    with searcher(load) as slow:
+        ranking = slow.search("q", deadline_ms=30)
+        assert "while the reranker was being loaded" in (ranking.reason or "")
+        assert ranking.failed
+        loaded.set()
+
+
+def test_one_passage_in_two_documents_is_one_hit_that_names_the_other() -> None:
+    copy = candidate("copy", "prevention", 0.75, 3)
+    found = Searcher(
+        ListStore([FOUND[0], FOUND[3], copy]),
+        RerankerProvider(lambda: TableReranker(LOGITS, PLAIN)),
+        config.load(files=[]),
+    ).search("q")
+    assert ids(found) == ["heart", "surgery"]
+    assert [other.document_id for other in found.hits[0].also_in] == ["copy"]
+    assert len(found.before) == 2
+    assert found.scored == 2
+
+
+def test_a_hit_carries_its_documents_other_passages() -> None:
+    guide = searcher().search("q").hits[1]
+    (other,) = guide.passages
+    assert other.candidate.passage == "index"
+    assert other.score == pytest.approx(1 / (1 + math.exp(1)))
+
+
+class Words(TableReranker):
+    """A text's logit is the number of words that it shares with the query."""
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        self.calls += 1
+        return [Scored(len({*q.split()} & {*t.split()}), (0, len(t))) for q, t in pairs]
+
+
+PASSAGE = "The heart is a muscle that pumps blood. Walk daily to prevent heart disease, they say."
+
+
+def test_the_sentence_that_decides_is_marked() -> None:
+    words = Words({}, PLAIN)
+    store = ListStore([candidate("guide", PASSAGE, 0.9, 1)])
+    shared = Searcher(store, RerankerProvider(lambda: words), config.load(files=[]))
+    (hit,) = (ranking := shared.search("how to prevent heart disease")).hits
+    assert hit.highlight is not None
+    assert PASSAGE[slice(*hit.highlight)].startswith("Walk daily to prevent")
+    assert "highlight" in ranking.timings_ms
+    calls = words.calls
+    off = shared.search("how to prevent heart disease", highlight=False)
+    assert off.hits[0].highlight is None
+    assert "highlight" not in off.timings_ms
+    assert words.calls == calls + 1
+
+
+def test_an_order_stands_when_its_sentences_cannot_be_scored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Breaks(Words):
+        def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+            if self.calls == 1:
+                raise IndexError("positions")
+            return super().score_pairs(pairs)
+
+    store = ListStore([candidate("guide", PASSAGE, 0.9, 1)])
+    shared = Searcher(store, RerankerProvider(lambda: Breaks({}, PLAIN)), config.load(files=[]))
+    ranking = shared.search("heart")
+    assert ranking.reranked is True
+    assert ranking.hits[0].highlight is None
+    assert "IndexError: positions" in caplog.text
+
+
+def test_a_gate_of_another_retrieval_or_model_says_so() -> None:
+    tuned = {"gate": 0.1, "gate_tuned_for": "hybrid bundled"}
+    assert searcher(**tuned).search("q").notes == ()
+    (note,) = searcher(**tuned).search("q", retrieval="bm25").notes
+    assert "tuned for 'hybrid bundled', but this search uses 'bm25 bundled'" in note
+    assert searcher(**tuned).search("q", retrieval="bm25", gate=None).notes == ()
+
+
+def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
+    ranking = searcher(threshold=0.99).search("q")
+    assert ranking.hits == ()
+    assert "3 documents were found" in (ranking.hint or "")
+    assert "0.953" in (ranking.hint or "")  # sigmoid(3)
