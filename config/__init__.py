@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         change,
         load,
         load_all,
+        plain,
         process_environment,
     )
     from config.weaviate import WeaviateSettings
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "load_all",
     "parse_set",
+    "plain",
     "process_environment",
 ]
 

@@ -53,6 +53,8 @@ class Settings(BaseModel):
     highlight: bool
     deadline_ms: float | None = Field(gt=0)
 
+    history: bool
+
     rerank: bool
     model: str = Field(min_length=1)
     device: str = Field(min_length=1)
@@ -130,6 +132,14 @@ def change(settings: Settings, **changes: object) -> Settings:
 def process_environment() -> Mapping[str, str]:
     """This process's variables: the one place that reads them, but for the commands themselves."""
     return os.environ
+
+
+def plain(loaded: Loaded, name: str) -> Any:
+    """A setting's value as JSON has it; "hidden" for a secret that is set."""
+    value = loaded.values[name]
+    if name in SECRETS and value:
+        return "hidden"
+    return str(value) if isinstance(value, Path) else value
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
 if (
     __name__ == "__main__"
@@ -20,8 +22,11 @@ if (
 
 import config
 from search.errors import InputError
-from search.terminal import json_text, run_command, utf8
-from search.types import Ranking
+from search.terminal import json_text, printable, run_command, utf8
+from search.types import Condition, Ranking
+
+if TYPE_CHECKING:
+    from search.searcher import Searcher
 
 NOT_RERANKED = 3
 PROG = "python -m search"
@@ -32,6 +37,8 @@ examples:
   %(prog)s --compare "can I exercise after a heart attack"
   %(prog)s --json "signs of a stroke" | jq .hits[0].title
   %(prog)s --queries questions.txt --json > answers.jsonl
+  %(prog)s --open 1 "how to prevent heart disease"
+  %(prog)s                                        a prompt; :help there lists its commands
 
 exit status: 0 answered; 1 an error; 2 wrong usage; 3 answered in the first stage's order,
 because reranking failed (the answer says why); 130 interrupted.
@@ -65,6 +72,16 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser.add_argument(
         "--retrieval", choices=("hybrid", "near_text", "bm25"), help="first stage (default hybrid)"
     )
+    parser.add_argument(
+        "--alpha", type=float, metavar="W", help="hybrid: weight of the vectors (0–1; default 0.5)"
+    )
+    parser.add_argument(
+        "--deadline", type=float, metavar="MS", dest="deadline_ms",
+        help="milliseconds after which the order found so far is given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--highlight", action=argparse.BooleanOptionalAction, help="mark the deciding sentence"
+    )
     parser.add_argument("--no-rerank", action="store_true", help="give the first stage's order")
     parser.add_argument("--model", metavar="NAME", help="bundled, a folder, or a hub name")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
@@ -75,6 +92,13 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="for programs; one object per query")
     output.add_argument("--compare", action="store_true", help="both orders side by side")
     parser.add_argument("--full", action="store_true", help="show whole passages")
+    parser.add_argument(
+        "--passages", action="store_true", help="show the other passages of each document, too"
+    )
+    parser.add_argument(
+        "--open", type=int, metavar="N",
+        help="then open the file that hit N came from ($VISUAL, $EDITOR, $PAGER or a viewer)",
+    )  # fmt: skip
     config.add_set_flag(parser)
     return parser
 
@@ -86,6 +110,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def run(args: argparse.Namespace) -> int:
     names = ("limit", "candidates", "threshold", "retrieval", "model", "device", "store")
+    names += ("alpha", "deadline_ms", "highlight")
     flags = {name: getattr(args, name) for name in names} | config.parse_set(args.set)
     if args.no_rerank:
         flags["rerank"] = False
@@ -98,22 +123,27 @@ def run(args: argparse.Namespace) -> int:
 
     filters = parse_filters(args.where)
     with Searcher.from_settings(settings) as searcher:
+        if queries is None:
+            prompt(args, searcher, filters)
+            return 0
         status = 0
         for query in queries:
             ranking = searcher.search(query, filters=filters)
-            show(args, ranking)
+            show(args, ranking, args.passages)
+            if args.open is not None:
+                open_hit(ranking, args.open)
             status = NOT_RERANKED if ranking.failed else status
         return status
 
 
-def read_queries(args: argparse.Namespace) -> Iterator[str]:
-    """From the command line, a file, a pipe, or a prompt; InputError when there is none."""
+def read_queries(args: argparse.Namespace) -> Sequence[str] | None:
+    """From the command line or a file; None: from a prompt. InputError when there is no query."""
     if args.queries:
-        return iter(queries_in_file(args.queries))
+        return queries_in_file(args.queries)
     if args.query:
-        return iter([" ".join(args.query)])
+        return [" ".join(args.query)]
     if sys.stdin.isatty() and sys.stdout.isatty():
-        return prompt()
+        return None
     raise InputError('no query given: python -m search "your question", or --queries FILE')
 
 
@@ -141,22 +171,44 @@ def _query_of(line: str, place: str) -> str:
     return text
 
 
-def prompt() -> Iterator[str]:
-    """Ask until an empty line or Ctrl-D."""
-    with contextlib.suppress(ImportError):  # not on every platform; the prompt works without it
-        import readline  # noqa: F401  # gives input() line editing and history
-    while True:
-        try:
-            query = input("Search (empty line to leave): ").strip()
-        except EOFError:
-            print()
-            return
-        if not query:
-            return
-        yield query
+def prompt(args: argparse.Namespace, searcher: Searcher, filters: tuple[Condition, ...]) -> None:
+    """Questions from a terminal; the models load while the first one is typed."""
+    from search.prompt import Prompt, history
+
+    def ask(query: str, session: Prompt) -> Ranking:
+        ranking = searcher.search(query, filters=session.filters, limit=session.limit)
+        show(args, ranking, session.passages)
+        return ranking
+
+    warm_up(searcher)
+    session = Prompt(ask, open_hit, lambda text: print(printable(text, keep="\n")))
+    session.where, session.filters, session.passages = list(args.where), filters, args.passages
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser())
+    print(":help lists the commands; an empty line leaves")
+    with history(state / "two-stage" / "history" if searcher.settings.history else None):
+        session.run()
 
 
-def show(args: argparse.Namespace, ranking: Ranking) -> None:
+def warm_up(searcher: Searcher) -> None:
+    """Load both models beside other work; what fails will fail again, and say so, in a search."""
+    searcher.warm_up()
+
+    def embed() -> None:
+        with contextlib.suppress(Exception):
+            searcher.store.retrieve("warm up", 1)
+
+    Thread(target=embed, daemon=True).start()
+
+
+def open_hit(ranking: Ranking, number: int) -> None:
+    from search import opening
+
+    if not 1 <= number <= len(ranking.hits):
+        raise InputError(f"there is no hit {number}: the answer has {len(ranking.hits)}")
+    opening.open_hit(ranking.hits[number - 1], os.environ)
+
+
+def show(args: argparse.Namespace, ranking: Ranking, passages: bool) -> None:
     if args.json:
         from search.answer import as_json
 
@@ -167,8 +219,9 @@ def show(args: argparse.Namespace, ranking: Ranking) -> None:
 
     from search import render
 
+    answer = render.answer(ranking, args.full, passages)
     console = Console(highlight=False)
-    console.print(render.comparison(ranking) if args.compare else render.answer(ranking, args.full))
+    console.print(render.comparison(ranking) if args.compare else answer)
     console.print()
 
 

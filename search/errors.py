@@ -15,6 +15,8 @@ SearchError
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SearchError(Exception):
     """Base of all; `exit_status` is what a command ends with."""
@@ -66,7 +68,9 @@ class MissingExtra(SearchError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        folder = Path(__file__).parents[1]
+        clone = (folder / "pyproject.toml").is_file()
+        wanted = f"-e '.[{extra}]' in {folder}" if clone else f"'two-stage-search[{extra}]'"
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: "
-            f"pip install -e '.[{extra}]' in this project's folder"
+            f"{purpose} needs the package {package!r}, which is not installed: pip install {wanted}"
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import two_stage.__main__ as two_stage
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted(
@@ -17,6 +19,8 @@ COMMANDS = sorted(
     for room in ("ingest", "search")
     for path in (ROOT / room).rglob("__main__.py")
 )
+FULL = two_stage.build_parser(complete=True)
+(SUBCOMMANDS,) = (a.choices for a in FULL._actions if isinstance(a, argparse._SubParsersAction))
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -47,11 +51,26 @@ def test_the_readme_uses_only_flags_that_exist(command: str) -> None:
             assert flag in known, f"python -m {command} {flag}"
 
 
+@pytest.mark.parametrize("command", SUBCOMMANDS)
+def test_every_command_on_the_path_has_help_and_is_in_the_readme(command: str) -> None:
+    assert re.search(rf"\btwo-stage {command}\b", README), command
+    assert re.search(rf"^ +{command}\s", two_stage.build_parser().format_help(), re.MULTILINE)
+    for action in SUBCOMMANDS[command]._actions:
+        assert action.help, f"two-stage {command} {action.option_strings}"
+
+
+def test_the_readme_gives_the_command_on_the_path_only_flags_that_exist() -> None:
+    for command, rest in re.findall(r"two-stage (\w+) ?([^\n`]*)", README):
+        known = {flag for action in SUBCOMMANDS[command]._actions for flag in action.option_strings}
+        for flag in re.findall(r"(?<!\S)--[\w-]+", rest.partition("#")[0]):
+            assert flag in known, f"two-stage {command} {flag}"
+
+
 def test_every_package_is_listed_for_installation() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for room in ("config", "ingest", "search")
+        for room in ("config", "ingest", "search", "two_stage")
         for path in (ROOT / room).rglob("__init__.py")
     }
     assert found == set(listed["packages"])

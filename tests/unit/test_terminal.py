@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import InputError, StoreError
+from search.errors import InputError, MissingExtra, StoreError
 from search.terminal import json_text, printable, run_command
 
 COMMAND = """\
@@ -153,3 +153,8 @@ def test_another_config_on_the_path_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"found another module called config ({tmp_path / 'config.py'})" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_missing_extra_names_the_command_for_a_clone() -> None:
+    root = Path(__file__).parents[2]
+    assert f"pip install -e '.[pdf]' in {root}" in str(MissingExtra("pypdf", "pdf", "PDF"))
