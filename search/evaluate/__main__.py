@@ -18,6 +18,7 @@ if (
     del sys.path[0]
 
 import config
+from search.errors import MissingExtra
 from search.evaluate import arguments
 from search.terminal import run_command
 
@@ -55,9 +56,12 @@ def golden(args: argparse.Namespace, settings: Settings) -> int:
 def evaluate(args: argparse.Namespace, settings: Settings) -> int:
     """Score, tune and fit if asked, report, and write what was asked for."""
     # Heavy modules only from here on, so that --help and usage errors are instant.
-    from search.evaluate import export, plots, tables, work
-    from search.evaluate.progress import Shown
-    from search.evaluate.session import Session
+    try:
+        from search.evaluate import export, plots, tables, work
+        from search.evaluate.progress import Shown
+        from search.evaluate.session import Session
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "scipy", "evaluate", "the evaluation") from None
 
     console, messages = _console(), _console(stderr=True)
     if args.plots:

@@ -33,7 +33,7 @@ WRITERS = {
     "xlm-roberta": write_xlm_roberta,
     "electra": write_electra,
 }
-TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
+TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
 
 
 @pytest.fixture(scope="module", params=WRITERS)

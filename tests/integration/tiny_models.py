@@ -49,7 +49,7 @@ def write_bert(folder: Path, aligned: bool = True) -> Path:
 
 def write_xlm_roberta(folder: Path, aligned: bool = True) -> Path:
     """XLM-R with a small Unigram tokenizer, `<s> a </s></s> b </s>`, and 2 unusable positions."""
-    tokenizer = _unigrams()
+    tokenizer = _unigrams("<s>", "<pad>", "</s>", "<unk>")
     config = XLMRobertaConfig(
         vocab_size=len(tokenizer), max_position_embeddings=514, type_vocab_size=1, **SHAPE
     )
@@ -59,8 +59,7 @@ def write_xlm_roberta(folder: Path, aligned: bool = True) -> Path:
 
 def write_roberta(folder: Path, aligned: bool = True) -> Path:
     """RoBERTa with another padding token, which moves its positions, and another activation."""
-    tokenizer = _unigrams()
-    tokenizer.pad_token = "<unk>"
+    tokenizer = _unigrams("<s>", "</s>", "<unk>", "<pad>")
     config = RobertaConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=300,
@@ -81,17 +80,17 @@ def write_electra(folder: Path, aligned: bool = True) -> Path:
     return _write(folder, ElectraForSequenceClassification(config), tokenizer, aligned)
 
 
-def _unigrams() -> PreTrainedTokenizerFast:
+def _unigrams(*specials: str) -> PreTrainedTokenizerFast:
     words = Tokenizer(models.Unigram())
     words.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=120, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>"
+        vocab_size=120, special_tokens=list(specials), unk_token="<unk>"
     )
     words.train_from_iterator([PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG] * 9, trainer)
     words.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", 0), ("</s>", 2)],
+        special_tokens=[("<s>", 0), ("</s>", specials.index("</s>"))],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>"

