@@ -9,7 +9,7 @@ from typing import Any
 from ingest.ledger import Differences
 from ingest.pipeline import Counts
 from ingest.read.walk import Skipped
-from search.types import StoreInfo
+from search.types import Fault, StoreInfo
 
 IDS_SHOWN = 5
 
@@ -85,9 +85,9 @@ def _store(store: StoreInfo | None) -> dict[str, Any] | None:
     }
 
 
-def faults(differences: Differences, found: list[str]) -> list[str]:
+def faults(differences: Differences, found: list[Fault]) -> list[str]:
     """What `--verify` found wrong, a line each."""
-    lines = [f"inside the store: {fault}" for fault in found]
+    lines = [f"inside the store: {fault.reason}: {fault.count:,}" for fault in found]
     for ids, what in (
         (differences.missing, "in the ledger, but not in the store"),
         (differences.extra, "in the store, but not in the ledger"),

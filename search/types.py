@@ -17,6 +17,8 @@ Span = tuple[int, int]
 
 RetrievalMode = Literal["hybrid", "near_text", "bm25"]
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+Kind = Literal["text", "number", "boolean"]
+"""What a metadata value is; it is compared with values of its own kind only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,37 @@ class Stored:
 
     content_hash: str
     source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a list of all documents."""
+
+    id: str
+    title: str
+    source: Source | None
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as a store gives it back: in passages, which may share words at their ends."""
+
+    id: str
+    title: str
+    metadata: Mapping[str, Value]
+    source: Source | None
+    content_hash: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong inside a store: `count` cases of it, and the ids of the first few documents."""
+
+    reason: str
+    count: int
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.store import Embedder
+from search.store.fusion import relative_score_fusion
 from search.store.sqlite import FUSION_DEPTH, SqliteStore
-from search.store.sqlite.fusion import relative_score_fusion
 from search.types import Document, Entry, Passage, passage_input
 from training.corpus import TrainingSet
 from training.lists import TrainingList

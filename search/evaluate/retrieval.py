@@ -11,8 +11,8 @@ from search.errors import InputError
 from search.evaluate.data import Task
 from search.evaluate.scoring import Retrieve
 from search.store import Store
+from search.store.fusion import relative_score_fusion
 from search.store.sqlite import FUSION_DEPTH
-from search.store.sqlite.fusion import relative_score_fusion
 from search.types import Candidate, RetrievalMode
 
 HASH_PAGE = 1000

@@ -14,10 +14,16 @@ from search.types import (
     EmbeddingInfo,
     Entry,
     Failure,
+    Fault,
+    Kind,
+    Listed,
     RetrievalMode,
     Stored,
+    StoredDocument,
     StoreInfo,
 )
+
+DEFAULT_SAMPLE = 20
 
 
 class Embedder(Protocol):
@@ -46,7 +52,16 @@ class Store(Protocol):
         """What is held of each of these documents; absent ones are left out."""
 
     def ids(self) -> Iterator[str]:
-        """Every stored document's id, streamed."""
+        """Every stored document's id, streamed; also of documents that are there only in part."""
+
+    def documents(self) -> Iterator[Listed]:
+        """Every document that `ids` names, streamed."""
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        """One document with its passages in their order; None when it is not there."""
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        """The metadata fields of all documents, and which kinds of value each holds."""
 
     def retrieve(
         self,
@@ -58,14 +73,23 @@ class Store(Protocol):
     ) -> list[Candidate]:
         """The k passages nearest the query, best first, ranks from 1; higher scores are better.
 
-        `alpha` is the vector ranking's weight in hybrid; None: as the store was opened with.
+        `alpha` is the weight of the vector ranking in hybrid (0–1); None: as the settings say.
         """
 
-    def check(self) -> list[str]:
-        """Faults inside the store (a document without its passages…); empty when it is sound."""
+    def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
+        """What is wrong inside the store; empty when all is well.
+
+        `sample` documents are looked at more closely, as far as their vectors; None: all.
+        """
+
+    def repair(self) -> list[Fault]:
+        """Mend what can be mended from what the store holds; returns what is left.
+
+        Documents that are left damaged count as changed: ingesting their input again mends them.
+        """
 
     def describe(self) -> StoreInfo:
-        """Kind, place, counts, and the embedding model that filled it."""
+        """Kind, location, counts, and the embedding model that filled it."""
 
     def close(self) -> None:
         """Release the store; nothing put before is lost without it."""

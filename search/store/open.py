@@ -28,5 +28,4 @@ def open_store(settings: Settings, *, create: bool = False) -> Store:
         load_embedder(settings),
         alpha=settings.alpha,
         create=create,
-        read_only=not create,
     )

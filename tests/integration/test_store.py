@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,18 @@ from store_support import HashedWords, entry, random_entries
 import config
 from search.store import Store
 from search.store.sqlite import SqliteStore
-from search.types import Condition, Failure, RetrievalMode, Stored, passage_input
+from search.types import (
+    Condition,
+    Document,
+    Entry,
+    Failure,
+    Location,
+    Passage,
+    RetrievalMode,
+    Source,
+    Stored,
+    passage_input,
+)
 
 MODES: list[RetrievalMode] = ["hybrid", "near_text", "bm25"]
 STORES = ["sqlite", "weaviate"]
@@ -63,7 +75,55 @@ def test_what_was_put_is_there(store: Store) -> None:
     assert store.stored(["a", "c", "\ud800"]) == {"a": Stored("h1")}
     info = store.describe()
     assert (info.documents, info.passages) == (2, 3)
-    assert store.check() == []
+    assert store.check(None) == []
+
+
+def test_documents_are_listed_and_given_back(store: Store) -> None:
+    tags: dict[str, Any] = {"year": 2020, "tags": ("x", "y")}
+    first = entry("a", "one", "two", title="Title", version="h1", **tags)
+    store.put([first, entry("b", "three")])
+    listed = sorted(store.documents(), key=lambda one: one.id)
+    assert [(one.id, one.title, one.passages) for one in listed] == [
+        ("a", "Title", 2),
+        ("b", "", 1),
+    ]
+    found = store.get("a")
+    assert found is not None
+    assert (found.id, found.title, found.content_hash) == ("a", "Title", "h1")
+    assert [passage.text for passage in found.passages] == ["one", "two"]
+    assert found.metadata == tags
+    assert store.get("c") is None
+    assert store.get("\ud800") is None
+
+
+def test_sources_and_locations_are_kept(store: Store) -> None:
+    source, where = Source("/data/corpus.jsonl", 7), Location(3, 2, "Heading")
+    passages = (Passage("heart", where), Passage("stroke"))
+    document = Document("a", "", "heart stroke", {}, source)
+    store.put([Entry(document, passages, "1"), entry("b", "asthma")])
+    assert store.stored(["a", "b"]) == {"a": Stored("1", source), "b": Stored("1")}
+    assert {one.id: one.source for one in store.documents()} == {"a": source, "b": None}
+    found = store.get("a")
+    assert found is not None
+    assert (found.source, found.passages) == (source, passages)
+    best = store.retrieve("heart", 1)[0]
+    assert (best.source, best.location) == (source, where)
+    moved = Document("a", "", "heart stroke", {}, Source("-"))
+    store.put([Entry(moved, passages[:1], "2")])
+    assert store.stored(["a"]) == {"a": Stored("2", Source("-"))}
+
+
+def test_the_fields_and_their_kinds_are_told(store: Store) -> None:
+    assert store.fields() == {}
+    store.put([entry("a", "x", year=2020, lang="en", open=True, tags=("x", 1))])
+    store.put([entry("b", "x", year="2020", ratio=0.5)])
+    assert store.fields() == {
+        "year": {"number", "text"},
+        "lang": {"text"},
+        "open": {"boolean"},
+        "tags": {"text", "number"},
+        "ratio": {"number"},
+    }
 
 
 def test_candidates_carry_the_document(store: Store) -> None:
@@ -91,7 +151,9 @@ def test_near_text_is_exact(filled: Store) -> None:
     model = HashedWords()
     query = model.encode_query("salt and sleep")
     similarity = {
-        (e.document.id, i): float(model.encode_query(passage_input(e.document.title, p)) @ query)
+        (e.document.id, i): float(
+            model.encode_query(passage_input(e.document.title, p.text)) @ query
+        )
         for e in random_entries(300)
         for i, p in enumerate(e.passages)
     }
@@ -113,6 +175,40 @@ def test_hybrid_finds_what_either_leg_finds(store: Store) -> None:
     best = store.retrieve("number 77", 3)[0]
     assert best.document_id == "d77"
     assert best.score == pytest.approx(1.0)
+
+
+def test_alpha_is_chosen_for_each_query(filled: Store) -> None:
+    query = "heart diet n7p1"
+    near = filled.retrieve(query, 5, mode="near_text")
+    words = filled.retrieve(query, 5, mode="bm25")
+    by_vector = filled.retrieve(query, 5, alpha=1.0)
+    by_words = filled.retrieve(query, 5, alpha=0.0)
+    assert by_vector[0].passage == near[0].passage
+    assert by_words[0].passage == words[0].passage
+    assert [c.score for c in by_vector] != [c.score for c in by_words]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_two_rankings_are_told_apart(filled: Store, mode: RetrievalMode) -> None:
+    """What a ranking says of a passage does not hang on which ranking found it."""
+    query = "heart diet n7p1"
+
+    def scores(alone: RetrievalMode) -> dict[tuple[str, int], float]:
+        found = filled.retrieve(query, 600, mode=alone)
+        return {(c.document_id, c.passage_index): c.score for c in found}
+
+    cosine, bm25 = scores("near_text"), scores("bm25")
+    found = filled.retrieve(query, 40, mode=mode)
+    assert len(found) == 40
+    for c in found:
+        passage = (c.document_id, c.passage_index)
+        if mode == "near_text":
+            assert (c.cosine, c.bm25) == (c.score, None)
+        elif mode == "bm25":
+            assert (c.cosine, c.bm25) == (None, c.score)
+        else:
+            assert c.cosine == pytest.approx(cosine[passage], abs=1e-5)
+            assert c.bm25 == pytest.approx(bm25.get(passage, 0.0), abs=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -5,21 +5,35 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
 from store_support import HashedWords, entry, random_entries
 
-from search.errors import ModelError, ModelMismatch, StoreError, StoreMissing, StoreUnavailable
+from search.errors import (
+    ModelError,
+    ModelMismatch,
+    SearchError,
+    StoreError,
+    StoreMissing,
+    StoreUnavailable,
+)
 from search.store.sqlite import SqliteStore
 from search.store.sqlite.connection import connect, transaction, translate_errors
+from search.types import Condition, Entry, RetrievalMode, Source, Stored
 
+MODES: list[RetrievalMode] = ["hybrid", "near_text", "bm25"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,7 +43,7 @@ def create(path: Path) -> SqliteStore:
 
 def test_a_missing_store_says_to_ingest(tmp_path: Path) -> None:
     with pytest.raises(StoreMissing, match=r"python -m ingest PATH"):
-        SqliteStore(tmp_path / "none.db", HashedWords(), read_only=True)
+        SqliteStore(tmp_path / "none.db", HashedWords())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -37,7 +51,7 @@ def test_a_store_whose_making_was_cut_off_is_missing_until_made_again(tmp_path: 
     path = tmp_path / "s.db"
     connect(path, create=True).close()  # all that a kill before the first commit leaves
     with pytest.raises(StoreMissing):
-        SqliteStore(path, HashedWords(), read_only=True)
+        SqliteStore(path, HashedWords())
     store = create(path)
     assert store.put([entry("a", "text")]) == []
     store.close()
@@ -46,7 +60,7 @@ def test_a_store_whose_making_was_cut_off_is_missing_until_made_again(tmp_path: 
 def test_another_embedding_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     create(path).close()
-    for mode in ({"create": True}, {"read_only": True}):
+    for mode in ({"create": True}, {"create": False}):
         with pytest.raises(ModelMismatch) as caught:
             SqliteStore(path, HashedWords("other-model"), **mode)
         for part in ("'hashed-words'", "'other-model'", "embedding_model", str(path), "ingest"):
@@ -72,7 +86,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     connection = connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="has format 99, this program reads format 1"):
+    with pytest.raises(StoreError, match="has format 99, this program reads formats 1 and 2"):
         create(path)
 
 
@@ -80,8 +94,6 @@ def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="cannot be made"):
         create(tmp_path / "file" / "s.db")
-    with pytest.raises(StoreUnavailable, match="cannot be opened"):
-        create(tmp_path)
 
 
 def test_a_commit_is_synced_and_pages_are_large(tmp_path: Path) -> None:
@@ -110,7 +122,7 @@ def test_a_lock_is_explained(tmp_path: Path) -> None:
 def test_a_full_disk_is_explained_and_changes_nothing(tmp_path: Path) -> None:
     store = create(tmp_path / "s.db")
     store.put([entry("a", "first")])
-    store._connection.execute("PRAGMA max_page_count = 40")
+    store._writer.execute("PRAGMA max_page_count = 40")
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         store.put(random_entries(2000))
     assert list(store.ids()) == ["a"]
@@ -118,27 +130,73 @@ def test_a_full_disk_is_explained_and_changes_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write to read-only folders")
-def test_a_read_only_folder_can_be_searched(tmp_path: Path) -> None:
-    folder = tmp_path / "fixed"
-    store = create(folder / "s.db")
+@pytest.fixture
+def readable_folder() -> Iterator[Path]:
+    """A folder that the superuser can give up the right to write to."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def without_the_right_to_write(folder: Path) -> Iterator[None]:
+    """As a service reads a volume that is mounted read-only."""
+    user = os.geteuid()
+    folder.chmod(0o555)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+def test_a_read_only_folder_can_be_searched(readable_folder: Path) -> None:
+    path = readable_folder / "s.db"
+    store = create(path)
     store.put([entry("a", "heart")])
     store.close()
-    (folder / "s.db").chmod(0o444)
-    folder.chmod(0o555)
-    try:
+    path.chmod(0o444)
+    with without_the_right_to_write(readable_folder):
         with pytest.raises(StoreUnavailable, match="writ"):
-            create(folder / "s.db")
-        reader = SqliteStore(folder / "s.db", HashedWords(), read_only=True)
+            create(path)
+        reader = SqliteStore(path, HashedWords())
         assert [c.document_id for c in reader.retrieve("heart", 1)] == ["a"]
+        assert [p.name for p in readable_folder.iterdir()] == ["s.db"]
         reader.close()
-    finally:
-        folder.chmod(0o755)
+
+
+def test_a_reader_in_a_read_only_folder_follows_a_writer_elsewhere(readable_folder: Path) -> None:
+    """Opened before the writer, without locks; what it then reads is never half of a batch."""
+    path = readable_folder / "s.db"
+    store = create(path)
+    texts = ["version -1 passage 0"]
+    store.put([entry(f"d{i}", *texts, version="-1") for i in range(20)])
+    store.close()
+    seen: set[str] = set()
+    with without_the_right_to_write(readable_folder):
+        reader = SqliteStore(path, HashedWords())
+        assert len(reader.retrieve("version passage", 100)) == 20
+    with start(WRITER, path, 0) as writer:
+        with without_the_right_to_write(readable_folder):
+            deadline = time.monotonic() + 60
+            while len(seen) < 5 and time.monotonic() < deadline:
+                found = reader.retrieve("version passage", 100, mode="near_text")
+                versions = {c.passage.split()[1] for c in found}
+                assert len(versions) == 1, "half of a batch"
+                assert len(found) == 20 * (1 + max(0, int(min(versions))) % 3)
+                seen |= versions
+        writer.kill()
+    assert len(seen) == 5
+    reader.close()
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     create(tmp_path / "s.db").close()
-    reader = SqliteStore(tmp_path / "s.db", HashedWords(), read_only=True)
+    reader = SqliteStore(tmp_path / "s.db", HashedWords())
     with pytest.raises(StoreUnavailable, match="read-only"):
         reader.put([entry("a", "text")])
     reader.close()
@@ -172,27 +230,102 @@ def test_vectors_that_are_no_unit_vectors_are_refused(tmp_path: Path, vectors: n
     store.close()
 
 
+NO_KEYS = "PRAGMA foreign_keys = OFF; "
+HALF_FLIPPED = "UPDATE passages SET text = CAST(x'c328' AS TEXT) WHERE key = 1"
+
+
 @pytest.mark.parametrize(
-    ("damage", "fault"),
+    ("damage", "reason", "count", "left"),
     [
-        ("DELETE FROM vectors WHERE passage = 1", "passages without a vector: 1"),
-        ("DELETE FROM words WHERE rowid = 1", "passages missing from the word index: 1"),
-        ("UPDATE vectors SET embedding = x'00' WHERE passage = 1", "vectors of the wrong size: 1"),
-        ("DELETE FROM passages WHERE document = 1", "documents without passages: 1"),
-        ("DELETE FROM passages WHERE key = 1", "documents with a gap in their passages: 1"),
-        ("PRAGMA foreign_keys = OFF; DELETE FROM documents", "passages without a document: 4"),
-        ("PRAGMA foreign_keys = OFF; DELETE FROM passages", "vectors without a passage: 4"),
-        ("INSERT INTO words (rowid, text) VALUES (9, 'x')", "word index entries without a passage"),
+        ("DELETE FROM vectors WHERE passage = 1", "passages without a vector", 1, 0),
+        ("DELETE FROM words WHERE rowid = 1", "passages missing from the word index", 1, 0),
+        ("UPDATE vectors SET embedding = x'00' WHERE passage = 1", "vectors of the wrong", 1, 0),
+        ("UPDATE vectors SET embedding = zeroblob(256)", "vectors of the wrong size or l", 4, 0),
+        (
+            "UPDATE vectors SET embedding = (SELECT embedding FROM vectors)",
+            "passages whose v",
+            3,
+            0,
+        ),
+        ("DELETE FROM passages WHERE document = 1", "documents without passages", 1, 1),
+        ("DELETE FROM passages WHERE key = 1", "documents with a gap in their passages", 1, 1),
+        (NO_KEYS + "DELETE FROM documents", "passages without a document", 4, 0),
+        (NO_KEYS + "DELETE FROM passages", "vectors without a passage", 4, 2),
+        ("INSERT INTO words (rowid, text) VALUES (9, 'x')", "word index entries without a", 1, 0),
+        ("UPDATE passages SET text = 'other' WHERE key = 1", "passages whose text is not", 1, 1),
+        (HALF_FLIPPED, "passages whose text is not", 1, 1),
+        ("UPDATE documents SET title = 'other' WHERE key = 1", "passages whose text is not", 2, 1),
+        ("UPDATE documents SET metadata = '{oops' WHERE key = 1", "documents whose metadata", 1, 1),
+        ("UPDATE documents SET metadata = '[1]' WHERE key = 2", "documents whose metadata", 1, 1),
     ],
 )
-def test_check_finds_damage(tmp_path: Path, damage: str, fault: str) -> None:
+def test_damage_is_found_and_mended(
+    tmp_path: Path, damage: str, reason: str, count: int, left: int
+) -> None:
+    """What the store cannot mend by itself, storing the same documents again does."""
     store = create(tmp_path / "s.db")
-    store.put(random_entries(2))
+    entries = random_entries(2)
+    store.put(entries)
     other = connect(tmp_path / "s.db")
     other.execute(damage)
     other.close()
-    assert any(line.startswith(fault) for line in store.check())
+    assert [f.count for f in store.check(None) if f.reason.startswith(reason)] == [count]
+    remaining = store.repair()
+    assert [(f.reason[:9], f.count) for f in remaining if "stored again" in f.reason] == (
+        [("documents", left)] if left else []
+    )
+    assert not any(f.reason.startswith("SQLite") for f in remaining)
+    held = store.stored([e.document.id for e in entries])
+    store.put([e for e in entries if held.get(e.document.id) != Stored(e.content_hash)])
+    assert store.check(None) == []
+    assert len(store.retrieve("heart", 9, mode="near_text")) == 4
     store.close()
+
+
+QUESTIONS: list[Callable[[SqliteStore], object]] = [
+    lambda store: store.retrieve("heart disease", 20),
+    lambda store: store.retrieve("heart", 20, [Condition("year", "=", 2001)]),
+    lambda store: list(store.documents()),
+    lambda store: store.get("d3"),
+    lambda store: store.stored(["d3"]),
+    lambda store: store.check(),
+    SqliteStore.fields,
+    SqliteStore.describe,
+]
+
+
+def test_flipped_bytes_are_an_answer_or_an_error_that_says_so(tmp_path: Path) -> None:
+    path, damaged = tmp_path / "s.db", tmp_path / "damaged.db"
+    store = create(path)
+    store.put(random_entries(30))
+    store.close()
+    content = path.read_bytes()
+    chance = random.Random(0)
+    for _ in range(150):
+        flipped = bytearray(content)
+        for _ in range(20):
+            flipped[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        damaged.write_bytes(flipped)
+        with suppress(SearchError), closing(SqliteStore(damaged, HashedWords())) as reader:
+            for question in QUESTIONS:
+                with suppress(SearchError):
+                    question(reader)
+
+
+@pytest.mark.parametrize("value", ["", "{", "[]", "1", '{"name": "x"}'])
+def test_an_unreadable_note_of_the_model_is_explained(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "s.db"
+    create(path).close()
+    other = connect(path)
+    other.execute("UPDATE properties SET value = ? WHERE name = 'embedding'", (value,))
+    other.close()
+    with pytest.raises(StoreError, match="is damaged: its note of the embedding model"):
+        SqliteStore(path, HashedWords())
+    other = connect(path)
+    other.execute("DELETE FROM properties")
+    other.close()
+    with pytest.raises(StoreError, match="is damaged: its note of the embedding model"):
+        create(path)
 
 
 def test_bm25_is_the_textbook_formula(tmp_path: Path) -> None:
@@ -201,7 +334,7 @@ def test_bm25_is_the_textbook_formula(tmp_path: Path) -> None:
     store = create(tmp_path / "s.db")
     store.put(random_entries(200, seed=2))
     store.put(entries)  # replaces them all: what is gone must not count
-    texts = [(e.document.title.split(), p.split()) for e in entries for p in e.passages]
+    texts = [(e.document.title.split(), p.text.split()) for e in entries for p in e.passages]
     average = sum(len(title) + len(text) for title, text in texts) / len(texts)
 
     def weight(word: str) -> float:
@@ -221,18 +354,51 @@ def test_bm25_is_the_textbook_formula(tmp_path: Path) -> None:
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:
+    """Each answer is of one state of the store: versions of a batch never mix."""
     store = create(tmp_path / "s.db")
-    store.put(random_entries(50))
+    stop = Event()
 
-    def work(number: int) -> int:
-        store.put([entry(f"t{number}", f"thread number {number}")])
-        return len(store.retrieve("heart", 10)) + len(list(store.ids()))
+    def batch(version: int) -> list[Entry]:
+        texts = [f"version {version} passage {i}" for i in range(1 + version % 3)]
+        return [entry(f"d{i}", *texts, version=str(version)) for i in range(20)]
 
-    with ThreadPoolExecutor(8) as pool:
-        counts = list(pool.map(work, range(40)))
-    assert all(61 <= count <= 100 for count in counts)
-    assert store.describe().documents == 90
-    assert store.check() == []
+    def search(_: int) -> int:
+        answers = 0
+        while not stop.is_set():
+            mode = MODES[answers % 3]
+            found = store.retrieve("version passage", 100, mode=mode)
+            (version,) = {c.passage.split()[1] for c in found}
+            assert len(found) == 20 * (1 + int(version) % 3)
+            held = store.get("d7")
+            assert held is not None
+            assert len(held.passages) == 1 + int(held.content_hash) % 3
+            assert len(list(store.ids())) == 20
+            answers += 1
+        return answers
+
+    store.put(batch(0))
+    with ThreadPoolExecutor(6) as pool:
+        searches = [pool.submit(search, i) for i in range(4)]
+        writes = [pool.submit(store.put, batch(version)) for version in range(1, 31)]
+        for write in writes:
+            assert write.result(timeout=60) == []
+        stop.set()
+        assert sum(done.result(timeout=60) for done in searches) > 8
+    assert store.check(None) == []
+    store.close()
+
+
+def test_a_reader_does_not_wait_for_another(tmp_path: Path) -> None:
+    """Two threads are inside of the store at once."""
+    store = create(tmp_path / "s.db")
+    store.put(random_entries(2))
+    both = Barrier(2, timeout=30)
+
+    def meet(_: int) -> int:
+        return store._readers.read(lambda connection: both.wait())
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(meet, range(2))) == [0, 1]
     store.close()
 
 
@@ -251,7 +417,7 @@ for version in range(int(sys.argv[2]), 10_000):
     print(version, flush=True)
 """
 READER = """
-store = SqliteStore(Path(sys.argv[1]), HashedWords(), read_only=True)
+store = SqliteStore(Path(sys.argv[1]), HashedWords())
 for round in range(100):
     found = store.retrieve("version passage", 100, mode="near_text")
     assert found and len({c.passage.split()[1] for c in found}) == 1, "half of a batch"
@@ -278,7 +444,7 @@ def test_a_kill_leaves_the_last_whole_batch(tmp_path: Path) -> None:
             writer.send_signal(signal.SIGKILL)
             lines = writer.stdout.read().split()
         reported = max(reported + 1, *map(int, lines)) if lines else reported + 1
-        store = SqliteStore(path, HashedWords(), read_only=True)
+        store = SqliteStore(path, HashedWords())
         hashes = {held.content_hash for held in store.stored([f"d{i}" for i in range(20)]).values()}
         # The batch after the last reported one may have been on disk before it could be reported.
         assert hashes in ({str(reported)}, {str(reported + 1)})
@@ -313,26 +479,68 @@ def test_several_processes_make_one_store(tmp_path: Path) -> None:
     assert create(tmp_path / "s.db").describe().documents == 0
 
 
-def test_hybrid_candidates_carry_both_scores_whichever_ranking_found_them(tmp_path: Path) -> None:
-    store = create(tmp_path / "s.db")
-    store.put(random_entries(250))
-    query = "n3p0 n7p1 n9p0"
-    scores = {
-        mode: {
-            (c.document_id, c.passage_index): c.score for c in store.retrieve(query, 1000, (), mode)
-        }
-        for mode in ("near_text", "bm25")
-    }
-    found = store.retrieve(query, 100, mode="hybrid")
-    by_vector, by_words = (
-        store.retrieve(query, 9, (), "near_text"),
-        store.retrieve(query, 9, (), "bm25"),
-    )
+def old_store(path: Path) -> None:
+    """As format 1 left it: no sources, no locations, and a table of what had been ingested."""
+    store = create(path)
+    store.put([entry(i, f"heart of {i}", version=i, year=2000) for i in ("a", "b", "c", "d")])
     store.close()
-    for c in found:
-        key = (c.document_id, c.passage_index)
-        assert c.cosine == pytest.approx(scores["near_text"][key], abs=1e-6)
-        assert c.bm25 == pytest.approx(scores["bm25"].get(key, 0.0))
-    assert any(c.bm25 == 0 for c in found)
-    assert all(c.cosine == c.score and c.bm25 is None for c in by_vector)
-    assert all(c.bm25 == c.score and c.cosine is None for c in by_words)
+    connection = connect(path)
+    connection.execute(
+        "ALTER TABLE documents DROP COLUMN source_file;"
+        "ALTER TABLE documents DROP COLUMN source_line;"
+        "ALTER TABLE passages DROP COLUMN line; ALTER TABLE passages DROP COLUMN page;"
+        "ALTER TABLE passages DROP COLUMN heading; PRAGMA user_version = 1;"
+        "CREATE TABLE ingested (id TEXT PRIMARY KEY, content_hash TEXT NOT NULL, "
+        "passages INTEGER, file TEXT, line INTEGER, time TEXT NOT NULL) WITHOUT ROWID;"
+        "INSERT INTO ingested VALUES ('a', 'a', 1, 'in.jsonl', 7, ''),"
+        "('b', 'b', 1, 'gone.jsonl', 1, ''), ('c', 'c', 1, 'standard input', 2, '')"
+    )
+    connection.close()
+
+
+def test_a_store_of_format_1_is_searched_as_it_is(tmp_path: Path) -> None:
+    old_store(tmp_path / "s.db")
+    reader = SqliteStore(tmp_path / "s.db", HashedWords())
+    best = reader.retrieve("heart of b", 1, [Condition("year", "=", 2000)])[0]
+    assert (best.document_id, best.source, best.location) == ("b", None, None)
+    assert reader.stored(["a"]) == {"a": Stored("a")}
+    assert [one.id for one in reader.documents()] == ["a", "b", "c", "d"]
+    assert reader.check(None) == []
+    reader.close()
+
+
+def test_a_store_of_format_1_is_upgraded_by_a_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").touch()
+    old_store(tmp_path / "s.db")
+    reader = SqliteStore(tmp_path / "s.db", HashedWords())
+    for _ in range(2):
+        store = create(tmp_path / "s.db")
+        assert store.stored(["a", "b", "c", "d"]) == {
+            "a": Stored("a", Source(str(tmp_path / "in.jsonl"), 7)),
+            "b": Stored("b"),  # nobody knows any more where gone.jsonl was
+            "c": Stored("c", Source("-", 2)),
+            "d": Stored("d"),
+        }
+        assert store.check(None) == []
+        store.close()
+    assert len(reader.retrieve("heart", 9)) == 4
+    reader.close()
+
+
+@pytest.mark.parametrize("name", [":memory:", "folder", "/dev/null"])
+def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for mode in (True, False):
+        with pytest.raises(StoreError, match="set `store` to a file"):
+            SqliteStore(tmp_path / name, HashedWords(), create=mode)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    create(Path("~/s.db")).close()
+    assert (tmp_path / "s.db").is_file()

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from search.rerank import ModelSettings, Scored
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, Stored, StoreInfo
+from search.types import (
+    Candidate,
+    Condition,
+    Entry,
+    Failure,
+    Fault,
+    Kind,
+    Listed,
+    RetrievalMode,
+    Stored,
+    StoredDocument,
+    StoreInfo,
+)
 
 
 class ListStore:
@@ -36,8 +48,20 @@ class ListStore:
     def ids(self) -> Iterator[str]:
         return iter({candidate.document_id for candidate in self.candidates})
 
-    def check(self) -> list[str]:
+    def documents(self) -> Iterator[Listed]:
+        return iter(Listed(name, "", None, 1) for name in self.ids())
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        return None
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        return {}
+
+    def check(self, sample: int | None = None) -> list[Fault]:
         return []
+
+    def repair(self) -> list[Fault]:
+        raise AssertionError("a search must not write")
 
     def describe(self) -> StoreInfo:
         return StoreInfo("list", "memory", 0, len(self.candidates), None, "1")

@@ -11,8 +11,13 @@ from search.types import (
     EmbeddingInfo,
     Entry,
     Failure,
+    Fault,
+    Kind,
+    Listed,
     RetrievalMode,
+    Source,
     Stored,
+    StoredDocument,
     StoreInfo,
 )
 
@@ -20,7 +25,7 @@ from search.types import (
 class MemoryStore:
     """Keeps entries by id; refuses the ids in `refused`, and silently loses those in `lost`.
 
-    Of those in `half`, as a kill leaves them in Weaviate, it has no more than the id.
+    Of those in `half`, as a kill leaves them in Weaviate, it has no more than id and source.
     """
 
     def __init__(self) -> None:
@@ -28,7 +33,7 @@ class MemoryStore:
         self.puts = 0
         self.refused: set[str] = set()
         self.lost: set[str] = set()
-        self.half: set[str] = set()
+        self.half: dict[str, Source | None] = {}
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         self.puts += 1
@@ -40,8 +45,8 @@ class MemoryStore:
 
     def delete(self, document_ids: Iterable[str]) -> int:
         ids = set(document_ids)
-        there = ids & (self.entries.keys() | self.half)
-        self.half -= ids
+        there = ids & (self.entries.keys() | self.half.keys())
+        self.half = {i: self.half[i] for i in self.half.keys() - ids}
         self.entries = {i: entry for i, entry in self.entries.items() if i not in ids}
         return len(there)
 
@@ -58,10 +63,27 @@ class MemoryStore:
         k: int,
         filters: Sequence[Condition] = (),
         mode: RetrievalMode = "hybrid",
+        alpha: float | None = None,
     ) -> list[Candidate]:
         raise AssertionError("ingest does not search")
 
-    def check(self) -> list[str]:
+    def documents(self) -> Iterator[Listed]:
+        for name, entry in list(self.entries.items()):
+            document = entry.document
+            yield Listed(name, document.title, document.source, len(entry.passages))
+        for name in sorted(self.half):
+            yield Listed(name, "", self.half[name], 1)
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        raise AssertionError("ingest does not show documents")
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        raise AssertionError("ingest does not search")
+
+    def check(self, sample: int | None = None) -> list[Fault]:
+        return []
+
+    def repair(self) -> list[Fault]:
         return []
 
     def describe(self) -> StoreInfo:

@@ -8,12 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search.store.sqlite.fts import index_text, match_expression
-from search.store.sqlite.schema import TABLES
+from search.store.sqlite.schema import WORDS
 
 
 def index_of(*texts: str) -> apsw.Connection:
     connection = apsw.Connection(":memory:")
-    connection.execute(TABLES)
+    connection.execute(WORDS)
     for rowid, text in enumerate(texts):
         connection.execute(
             "INSERT INTO words (rowid, title, text) VALUES (?, '', ?)", (rowid, index_text(text))

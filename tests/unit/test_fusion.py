@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.store.sqlite.fusion import relative_score_fusion
+from search.store.fusion import relative_score_fusion
 
 VECTOR = {1: 0.9, 2: 0.7, 3: 0.5}  # scaled: 1, 0.5, 0
 BM25 = {3: 12.0, 4: 6.0, 1: 2.0}  # scaled: 1, 0.4, 0

@@ -221,7 +221,7 @@ def test_prune_removes_what_is_gone(bench: Bench) -> None:
 
 def test_prune_removes_what_a_killed_run_left_half(bench: Bench) -> None:
     bench(doc("a"), doc("b"))
-    bench.store.half = {"c"}
+    bench.store.half = {"c": None}
     problem = bench(doc("a")).problem
     assert problem is not None
     assert "--prune" in problem

@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
+import numpy as np
+from numpy.typing import NDArray
 
-from search.errors import StoreMissing
-from search.store import Embedder
+from search.errors import StoreError, StoreMissing, StoreUnavailable
+from search.store import DEFAULT_SAMPLE, Embedder
+from search.store.fusion import relative_score_fusion
 from search.store.sqlite import integrity, rankings, schema, writing
 from search.store.sqlite.connection import (
+    Readers,
     connect,
     load_vector_functions,
     transaction,
     translate_errors,
 )
-from search.store.sqlite.fusion import relative_score_fusion
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, Stored, StoreInfo
+from search.types import (
+    Candidate,
+    Condition,
+    Entry,
+    Failure,
+    Fault,
+    Kind,
+    Listed,
+    Passage,
+    RetrievalMode,
+    Stored,
+    StoredDocument,
+    StoreInfo,
+)
 
-# Each leg of a hybrid search looks at least this far, so that small k fuse as well as large ones.
+# Each ranking of a hybrid search looks at least this far, so that small k fuse as large ones do.
 FUSION_DEPTH = 100
 _PAGE = 1000
+_JSON_KINDS: dict[str, Kind] = {
+    "text": "text",
+    "integer": "number",
+    "real": "number",
+    "true": "boolean",
+    "false": "boolean",
+}
+_LIST = """
+SELECT documents.key, id, title, source_file, source_line, count(passages.key)
+FROM (SELECT * FROM documents WHERE key > ? ORDER BY key LIMIT ?) AS documents
+LEFT JOIN passages ON document = documents.key GROUP BY documents.key ORDER BY documents.key
+"""
+_GET = """
+SELECT key, title, metadata, content_hash, source_file, source_line FROM documents WHERE id = ?
+"""
+_PASSAGES = "SELECT text, line, page, heading FROM passages WHERE document = ? ORDER BY position"
+_FIELDS = """
+SELECT DISTINCT field.key, field.type FROM documents, json_each(metadata) AS field
+WHERE field.type != 'array'
+UNION SELECT DISTINCT field.key, member.type
+FROM documents, json_each(metadata) AS field, json_each(field.value) AS member
+WHERE field.type = 'array'
+"""
+
+T = TypeVar("T")
 
 
 class SqliteStore:
     """Store in one file. Any number of processes may read while one writes.
 
-    Threads may share an instance: they take turns at its one connection. Embedding happens
-    outside of that turn, and outside of the write lock.
+    Threads may share an instance: each reads on a connection of its own, and writers take turns.
+    Embedding happens outside of that turn, and outside of the write lock.
     """
 
     def __init__(
@@ -42,65 +83,101 @@ class SqliteStore:
         *,
         alpha: float = 0.5,
         create: bool = False,
-        read_only: bool = False,
     ) -> None:
-        """Open `path`, or make it with `create`; `alpha` weighs the vector leg of hybrid.
+        """Open `path` to read it; with `create` to write, too, and made if it is not there.
 
-        Raises StoreMissing, ModelMismatch, StoreUnavailable, or StoreError for a file not ours.
+        `alpha` weighs the vector ranking of hybrid. Raises StoreMissing, ModelMismatch,
+        StoreUnavailable, or StoreError for a file that is not ours.
         """
-        self._path = path
+        self._path = path = path.expanduser()
         self._embedder = embedder
         self._alpha = alpha
         self._lock = RLock()
+        _check_path(path)
         if not create and not path.is_file():
             raise StoreMissing(schema.missing(path))
-        self._connection = connect(path, create=create, read_only=read_only)
+        self._readers = Readers(path, self._prepare_reader)
+        self._writer = connect(path, create=True) if create else None
         try:
-            with translate_errors(path):
-                check_or_make = schema.prepare if create else schema.verify
-                check_or_make(self._connection, path, embedder.info)
-                load_vector_functions(self._connection)
+            if self._writer is not None:
+                with translate_errors(path):
+                    schema.prepare(self._writer, path, embedder.info)
+            self._readers.read(lambda connection: None)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         """Embed what is new, then replace all documents in one transaction, on disk on return."""
         entries, failures = writing.accept(entries)
         hashes = writing.passage_hashes(entries)
-        with self._turn() as connection:
-            vectors = writing.known_vectors(connection, hashes)
+        dimensions = self._embedder.info.dimensions
+        vectors = self._readers.read(
+            lambda connection: writing.known_vectors(connection, hashes, dimensions)
+        )
         vectors |= writing.embed(self._embedder, hashes, known=vectors)
-        with self._turn() as connection, transaction(connection):
+        with self._writing() as connection:
             for entry in entries:
                 writing.replace(connection, entry, vectors)
         return failures
 
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove these documents, their passages, vectors and index entries in one transaction."""
-        with self._turn() as connection, transaction(connection):
+        with self._writing() as connection:
             return sum(writing.remove(connection, document_id) for document_id in document_ids)
 
     def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
         """What is held of each of these documents that is stored."""
-        found: dict[str, Stored] = {}
-        query = "SELECT content_hash FROM documents WHERE id = ?"
-        with self._turn() as connection:
-            for document_id in filter(writing.is_encodable, document_ids):
-                content_hash = connection.execute(query, (document_id,)).get
-                if content_hash is not None:
-                    found[document_id] = Stored(content_hash)
-        return found
+        names = list(filter(writing.is_encodable, document_ids))
+        query = """
+            SELECT id, content_hash, source_file, source_line FROM documents
+            WHERE id IN (SELECT value FROM json_each(?))
+        """
+        rows = self._rows(query, json.dumps(names))
+        return {
+            name: Stored(version, rankings.source_of(*source)) for name, version, *source in rows
+        }
 
     def ids(self) -> Iterator[str]:
         """Every document's id in the order first stored; pages of them, so writers may go on."""
         query = "SELECT key, id FROM documents WHERE key > ? ORDER BY key LIMIT ?"
-        last: int | None = 0
-        while last is not None:
-            with self._turn() as connection:
-                page: list[Any] = connection.execute(query, (last, _PAGE)).fetchall()
-            yield from (document_id for _, document_id in page)
-            last = page[-1][0] if page else None
+        return (document_id for _, document_id in self._pages(query))
+
+    def documents(self) -> Iterator[Listed]:
+        """Every document in the order first stored."""
+        for _, name, title, file, line, passages in self._pages(_LIST):
+            yield Listed(name, title, rankings.source_of(file, line), passages)
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        """One document with its passages in their order; None when it is not there."""
+        if not writing.is_encodable(document_id):
+            return None
+
+        def work(connection: apsw.Connection) -> StoredDocument | None:
+            row: Any = connection.execute(_GET, (document_id,)).fetchone()
+            if row is None:
+                return None
+            key, title, metadata, content_hash, *source = row
+            return StoredDocument(
+                document_id,
+                title,
+                rankings.metadata_of(document_id, metadata),
+                rankings.source_of(*source),
+                content_hash,
+                tuple(
+                    Passage(text, rankings.location_of(*location))
+                    for text, *location in connection.execute(_PASSAGES, (key,))
+                ),
+            )
+
+        return self._readers.read(work)
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        """The metadata fields of all documents, and which kinds of value each holds."""
+        kinds: dict[str, set[Kind]] = {}
+        for name, kind in self._rows(_FIELDS):
+            kinds.setdefault(name, set()).add(_JSON_KINDS[kind])
+        return {name: frozenset(found) for name, found in kinds.items()}
 
     def retrieve(
         self,
@@ -111,54 +188,119 @@ class SqliteStore:
         alpha: float | None = None,
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
-        depth = max(FUSION_DEPTH, k) if mode == "hybrid" else k
         vector = None if mode == "bm25" else self._embedder.encode_query(query)
-        # One read transaction: a writer cannot change the store between the rankings.
-        with self._turn() as connection, transaction(connection, "DEFERRED"):
-            by_vector = (
-                rankings.nearest(connection, vector, depth, filters) if vector is not None else {}
-            )
-            by_words = (
-                rankings.bm25(connection, query, depth, filters) if mode != "near_text" else {}
-            )
-            if mode == "hybrid":
-                scores = relative_score_fusion(
-                    by_vector, by_words, self._alpha if alpha is None else alpha
-                )
-            else:
-                scores = by_vector or by_words
-            scores = dict(islice(scores.items(), k))
-            # A passage that only one ranking found: what the other would have given it.
-            if mode == "hybrid" and vector is not None:
-                unseen = [key for key in scores if key not in by_vector]
-                by_vector |= rankings.cosines(connection, vector, unseen)
-                unseen = [key for key in scores if key not in by_words]
-                by_words |= rankings.bm25_scores(connection, query, unseen)
-            return rankings.candidates(connection, scores, by_vector, by_words)
+        words = None if mode == "near_text" else query
+        weight = self._alpha if alpha is None else alpha
+        return self._readers.read(
+            lambda connection: _ranked(connection, vector, words, k, filters, weight)
+        )
 
-    def check(self) -> list[str]:
-        """Faults of the file and of what belongs together in it; empty when it is sound."""
-        with self._turn() as connection, transaction(connection, "DEFERRED"):
-            return integrity.faults(connection, self._embedder.info.dimensions)
+    def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
+        """Faults of the file and of what belongs together in it; a sample is embedded again."""
+        dimensions = self._embedder.info.dimensions
+        found = self._readers.read(lambda connection: integrity.faults(connection, dimensions))
+        return found or integrity.strange_vectors(self._sample(sample), self._embedder)
+
+    def repair(self) -> list[Fault]:
+        """Embed again what has no vector or a wrong one, and make the word index anew if need be.
+
+        Documents whose text or metadata is lost are marked, so that an ingest stores them again.
+        """
+        dimensions = self._embedder.info.dimensions
+        with self._writing() as connection:
+            integrity.mark_damaged(connection, dimensions)
+            integrity.rebuild_words(connection)
+        every = bool(integrity.strange_vectors(self._sample(DEFAULT_SAMPLE), self._embedder))
+        lacking = self._readers.read(
+            lambda connection: integrity.without_vectors(connection, dimensions, every=every)
+        )
+        for vectors in integrity.embed_again(self._embedder, lacking):
+            with self._writing() as connection:
+                integrity.put_vectors(connection, vectors)
+        return self.check()
 
     def describe(self) -> StoreInfo:
         """Kind, file, counts, and the embedding model that filled it."""
-        with self._turn() as connection, transaction(connection, "DEFERRED"):
+
+        def work(connection: apsw.Connection) -> StoreInfo:
             return StoreInfo(
                 kind="sqlite",
                 location=str(self._path),
                 documents=connection.execute("SELECT count(*) FROM documents").get,
                 passages=connection.execute("SELECT count(*) FROM passages").get,
-                embedding=schema.read_embedding(connection),
+                embedding=schema.read_embedding(connection, self._path),
                 version=f"SQLite {apsw.sqlite_lib_version()}, format {schema.VERSION}",
             )
 
+        return self._readers.read(work)
+
     def close(self) -> None:
         """Release the file; whatever was put is on disk already."""
-        with self._turn() as connection:
-            connection.close()
+        self._readers.close()
+        with self._lock, translate_errors(self._path):
+            if self._writer is not None:
+                self._writer.close()
 
     @contextmanager
-    def _turn(self) -> Iterator[apsw.Connection]:
-        with self._lock, translate_errors(self._path):
-            yield self._connection
+    def _writing(self) -> Iterator[apsw.Connection]:
+        """One transaction; other writers wait for it."""
+        if self._writer is None:
+            raise StoreUnavailable(f"{self._path} was opened read-only: nothing can be written")
+        with self._lock, translate_errors(self._path), transaction(self._writer):
+            yield self._writer
+
+    def _prepare_reader(self, connection: apsw.Connection) -> None:
+        schema.verify(connection, self._path, self._embedder.info)
+        schema.open_for_reading(connection)
+        load_vector_functions(connection)
+
+    def _rows(self, query: str, *parameters: str | int) -> list[Any]:
+        return self._readers.read(
+            lambda connection: connection.execute(query, parameters).fetchall()
+        )
+
+    def _pages(self, query: str) -> Iterator[Any]:
+        """Rows that begin with a rising key, for a query that takes the last key and a limit."""
+        last = 0
+        while page := self._rows(query, last, _PAGE):
+            yield from page
+            last = page[-1][0]
+
+    def _sample(self, documents: int | None) -> list[tuple[str, str, bytes]]:
+        return self._readers.read(lambda connection: integrity.sample(connection, documents))
+
+
+def _ranked(
+    connection: apsw.Connection,
+    vector: NDArray[np.float32] | None,
+    words: str | None,
+    k: int,
+    filters: Sequence[Condition],
+    alpha: float,
+) -> list[Candidate]:
+    """By both rankings, fused, or by the one that has something to go by."""
+    both = vector is not None and words is not None
+    depth = max(FUSION_DEPTH, k) if both else k
+    cosine = {} if vector is None else rankings.nearest(connection, vector, depth, filters)
+    bm25 = {} if words is None else rankings.bm25(connection, words, depth, filters)
+    scores = relative_score_fusion(cosine, bm25, alpha) if both else cosine or bm25
+    best = list(scores.items())[:k]
+    if vector is not None:
+        unknown = [key for key, _ in best if key not in cosine]
+        cosine |= rankings.cosines_of(connection, vector, unknown)
+    if words is not None:
+        unknown = [key for key, _ in best if key not in bm25]
+        bm25 |= rankings.bm25_of(connection, words, unknown)
+    return rankings.candidates(connection, best, cosine, bm25)
+
+
+def _check_path(path: Path) -> None:
+    """StoreError for what is no file, and cannot become one."""
+    if path.name == ":memory:":
+        raise StoreError("a store is a file, and :memory: is none: set `store` to a file's path")
+    if path.is_dir():
+        raise StoreError(
+            f"{path} is a folder: set `store` to a file in it, such as {path}/store.db"
+        )
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is not a regular file: set `store` to a file's path")

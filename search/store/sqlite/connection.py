@@ -1,4 +1,4 @@
-"""One way to open the store's file, for the store and for whoever keeps tables beside it.
+"""How the store's file is opened: one connection to write, and as many as are needed to read.
 
 Only through apsw: Python's `sqlite3` carries a second copy of SQLite, and two copies on one file
 in one process drop each other's POSIX locks.
@@ -6,11 +6,12 @@ in one process drop each other's POSIX locks.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import sqlite_vec
@@ -20,6 +21,9 @@ from search.errors import StoreError, StoreUnavailable
 BUSY_TIMEOUT_MS = 30_000
 # A vector of 384 floats takes 1.5 KB: large pages waste less and scan faster than 4 KB ones.
 PAGE_SIZE = 16_384
+ATTEMPTS = 20
+
+T = TypeVar("T")
 
 _UNAVAILABLE: dict[type[apsw.Error], str] = {
     apsw.BusyError: "is locked by another process; wait for it to finish and try again",
@@ -37,10 +41,11 @@ def translate_errors(path: Path) -> Iterator[None]:
     """Turn apsw's errors into StoreError or StoreUnavailable that name the file and the fix."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    # A text that is no UTF-8, which apsw meets where it reads a column, was not written so.
+    except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
         raise StoreError(
-            f"{path} is not a store, or is damaged ({error}); "
-            "restore a copy of it, or delete it and ingest again"
+            f"{path} is not a store, or is damaged ({error}); `python -m ingest --verify` says "
+            "where. Restore a copy of it, or delete it and ingest again"
         ) from error
     except apsw.Error as error:
         for kind, advice in _UNAVAILABLE.items():
@@ -57,21 +62,12 @@ def connect(
     A connection must not be used by two threads at once. Raises StoreError, StoreUnavailable.
     """
     with translate_errors(path):
+        if read_only:
+            return _configured(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
         if create:
             _make_folder(path.parent)
-        connection = _open(path, create, read_only)
-        try:
-            connection.set_busy_timeout(timeout_ms)
-            if not read_only:
-                connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-                _to_wal(connection, timeout_ms)
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        except apsw.Error:
-            connection.close()
-            raise
-        return connection
+        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        return _configured(apsw.Connection(str(path), flags=flags), timeout_ms, writable=True)
 
 
 @contextmanager
@@ -95,6 +91,148 @@ def load_vector_functions(connection: apsw.Connection) -> None:
     connection.enable_load_extension(False)
 
 
+class Readers:
+    """Reads one file from any number of threads, each on a connection of its own.
+
+    Connections are kept for the next reader. `prepare` is called once with each new one.
+    """
+
+    def __init__(self, path: Path, prepare: Callable[[apsw.Connection], None]) -> None:
+        self._path = path
+        self._prepare = prepare
+        self._idle: list[_Reader] = []  # append and pop need no lock
+        self._closed = False
+
+    def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """What `work` makes of one state of the store: its queries see no write in between.
+
+        `work` runs again when the state was torn by a writer that it could not keep away.
+        """
+        for attempt in range(ATTEMPTS):
+            reader = self._take(attempt)
+            if reader is None:
+                continue
+            try:
+                with translate_errors(self._path), transaction(reader.connection, "DEFERRED"):
+                    result = work(reader.connection)
+            except BaseException:
+                whole = reader.is_unchanged(self._path)
+                reader.connection.close()
+                if whole:
+                    raise
+                continue
+            if reader.is_unchanged(self._path):
+                self._give_back(reader)
+                return result
+            reader.connection.close()
+        raise StoreUnavailable(
+            f"{self._path} lies in a folder that this process may not write to, and is being "
+            "written to by another; wait for that to end and try again"
+        )
+
+    def close(self) -> None:
+        """Close every connection; one that is in use is closed at the end of its use."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    def _take(self, attempt: int) -> _Reader | None:
+        """An idle reader or a new one; None when a writer has only begun to make its files."""
+        while self._idle:
+            try:
+                reader = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if reader.is_unchanged(self._path):
+                return reader
+            reader.connection.close()
+        try:
+            reader = _open_reader(self._path)
+        except StoreUnavailable:
+            if attempt == ATTEMPTS - 1 or not _log(self._path).exists():
+                raise
+            time.sleep(0.05)
+            return None
+        try:
+            with translate_errors(self._path):
+                self._prepare(reader.connection)
+        except BaseException:
+            reader.connection.close()
+            raise
+        return reader
+
+    def _give_back(self, reader: _Reader) -> None:
+        self._idle.append(reader)
+        if self._closed:
+            self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A connection; `frozen` is the state of a file that SQLite reads without locking it."""
+
+    connection: apsw.Connection
+    frozen: _State | None
+
+    def is_unchanged(self, path: Path) -> bool:
+        """Whether all that was read belongs together. SQLite sees to that where it can lock.
+
+        A writer makes its log before anything else, and only later writes to the file itself.
+        """
+        return self.frozen is None or self.frozen == _State.of(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What no write leaves as it is."""
+
+    log: bool
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> _State:
+        log = _log(path).exists()
+        try:
+            status = path.stat()
+        except OSError:  # it has been removed, which is a change, too
+            return cls(log, 0, 0, 0)
+        return cls(log, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _open_reader(path: Path) -> _Reader:
+    """In a folder where WAL's shared memory cannot be made, the file is read without locks."""
+    try:
+        return _Reader(connect(path, read_only=True), None)
+    except StoreUnavailable as error:
+        no_shared_memory = isinstance(error.__cause__, apsw.CantOpenError | apsw.ReadOnlyError)
+        if not no_shared_memory or not path.is_file() or _log(path).exists():
+            raise
+    with translate_errors(path):
+        state = _State.of(path)
+        uri = f"{path.absolute().as_uri()}?immutable=1"
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        return _Reader(_configured(apsw.Connection(uri, flags=flags)), state)
+
+
+def _configured(
+    connection: apsw.Connection, timeout_ms: int = BUSY_TIMEOUT_MS, *, writable: bool = False
+) -> apsw.Connection:
+    try:
+        connection.set_busy_timeout(timeout_ms)
+        if writable:
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            _to_wal(connection, timeout_ms)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection
+
+
 def _to_wal(connection: apsw.Connection, timeout_ms: int) -> None:
     """SQLite waits for every lock but this one: several processes may make one store at once."""
     deadline = time.monotonic() + timeout_ms / 1000
@@ -108,20 +246,8 @@ def _to_wal(connection: apsw.Connection, timeout_ms: int) -> None:
             time.sleep(0.01)
 
 
-def _open(path: Path, create: bool, read_only: bool) -> apsw.Connection:
-    if not read_only:
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
-        return apsw.Connection(str(path), flags=flags)
-    if _is_frozen(path):
-        uri = f"{path.absolute().as_uri()}?immutable=1"
-        return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-
-
-def _is_frozen(path: Path) -> bool:
-    """On a read-only disk, with no log to replay: WAL's shared memory cannot be made there."""
-    log = path.with_name(f"{path.name}-wal")
-    return not os.access(path.parent, os.W_OK) and not log.exists()
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
 
 
 def _make_folder(folder: Path) -> None:

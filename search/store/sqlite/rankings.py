@@ -1,17 +1,18 @@
-"""The two legs of a search, each exact and filtered before its top k, and the rows they lead to."""
+"""The two rankings of a search, each exact and filtered before its top k, and the rows behind."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
+from search.errors import StoreError
 from search.store.sqlite.filters import Parameter, where_sql
 from search.store.sqlite.fts import TEXT_WEIGHT, TITLE_WEIGHT, match_expression
-from search.types import Candidate, Condition, Value
+from search.types import Candidate, Condition, Location, Source, Value
 
 # A plain table scanned by vec_distance_cosine, not sqlite-vec's own vec0 table: 1.7 times slower
 # without a filter, 1.4 times faster with one (tests/benchmarks/store.md). What decides: plain rows
@@ -25,16 +26,23 @@ _BM25 = """
 SELECT rowid, bm25(words, ?, ?) AS rank
 FROM words WHERE words MATCH ? {only} ORDER BY rank, rowid LIMIT ?
 """
-_OF_THESE = "(SELECT value FROM json_each(?))"
+_COSINE_OF = """
+SELECT passage, vec_distance_cosine(embedding, ?) FROM vectors
+WHERE passage IN (SELECT value FROM json_each(?))
+"""
+_BM25_OF = """
+SELECT rowid, bm25(words, ?, ?) FROM words
+WHERE words MATCH ? AND +rowid IN (SELECT value FROM json_each(?))
+"""
 _CANDIDATE = """
-SELECT documents.id, position, title, text, metadata
+SELECT documents.id, position, title, text, metadata, source_file, source_line, line, page, heading
 FROM passages JOIN documents ON documents.key = document WHERE passages.key = ?
 """
 
 
 def nearest(
     connection: apsw.Connection,
-    query: npt.NDArray[np.float32],  # (dimensions,)
+    query: NDArray[np.float32],  # (dimensions,)
     k: int,
     filters: Sequence[Condition],
 ) -> dict[int, float]:
@@ -44,6 +52,14 @@ def nearest(
     rows = connection.execute(_NEAREST.format(only=only), (_as_blob(query), *parameters, k))
     # sqlite-vec gives the cosine distance, 1 - similarity; inside the project higher is better.
     return {key: 1.0 - distance for key, distance in rows}
+
+
+def cosines_of(
+    connection: apsw.Connection, query: NDArray[np.float32], keys: Collection[int]
+) -> dict[int, float]:
+    """Cosine similarity of these passages."""
+    rows = connection.execute(_COSINE_OF, (_as_blob(query), json.dumps(list(keys))))
+    return {key: 1.0 - distance for key, distance in rows} if keys else {}
 
 
 def bm25(
@@ -62,52 +78,66 @@ def bm25(
     return {key: -rank for key, rank in rows}
 
 
-def cosines(
-    connection: apsw.Connection,
-    query: npt.NDArray[np.float32],  # (dimensions,)
-    keys: Sequence[int],
-) -> dict[int, float]:
-    """Cosine similarity (-1 to 1) of each of these passages."""
-    sql = _NEAREST.format(only=f"WHERE passage IN {_OF_THESE}")
-    rows = connection.execute(sql, (_as_blob(query), json.dumps(keys), len(keys)))
-    return {key: 1.0 - distance for key, distance in rows}
-
-
-def bm25_scores(connection: apsw.Connection, query: str, keys: Sequence[int]) -> dict[int, float]:
-    """BM25 of each of these passages; 0 for one that holds no word of the query."""
-    scores = dict.fromkeys(keys, 0.0)
+def bm25_of(connection: apsw.Connection, query: str, keys: Collection[int]) -> dict[int, float]:
+    """BM25 of these passages; 0 for one that holds no word of the query."""
     expression = match_expression(query)
-    if expression:
-        sql = _BM25.format(only=f"AND +rowid IN {_OF_THESE}")
-        parameters = (TITLE_WEIGHT, TEXT_WEIGHT, expression, json.dumps(keys), len(keys))
-        scores |= {key: -rank for key, rank in connection.execute(sql, parameters)}
+    scores = dict.fromkeys(keys, 0.0)
+    if keys and expression:
+        parameters = (TITLE_WEIGHT, TEXT_WEIGHT, expression, json.dumps(list(keys)))
+        scores |= {key: -rank for key, rank in connection.execute(_BM25_OF, parameters)}
     return scores
 
 
 def candidates(
     connection: apsw.Connection,
-    scores: Mapping[int, float],
-    cosines: Mapping[int, float],
-    bm25: Mapping[int, float],
+    scores: Sequence[tuple[int, float]],
+    cosine: Mapping[int, float],
+    words: Mapping[int, float],
 ) -> list[Candidate]:
-    """The passages behind the keys of `scores`, in that order."""
+    """The passages behind these keys, in the order given, with what each ranking says of them."""
     found = []
-    for rank, (key, score) in enumerate(scores.items(), start=1):
-        for document_id, position, title, text, metadata in connection.execute(_CANDIDATE, (key,)):
-            found.append(
-                Candidate(
-                    document_id,
-                    position,
-                    title,
-                    text,
-                    score,
-                    rank,
-                    _metadata(metadata),
-                    cosine=cosines.get(key),
-                    bm25=bm25.get(key),
-                )
+    for rank, (key, score) in enumerate(scores, start=1):
+        for document_id, position, title, text, metadata, *origin in connection.execute(
+            _CANDIDATE, (key,)
+        ):
+            candidate = Candidate(
+                document_id=document_id,
+                passage_index=position,
+                title=title,
+                passage=text,
+                score=score,
+                rank=rank,
+                metadata=metadata_of(document_id, metadata),
+                source=source_of(*origin[:2]),
+                location=location_of(*origin[2:]),
+                cosine=cosine.get(key),
+                bm25=words.get(key),
             )
+            found.append(candidate)
     return found
+
+
+def metadata_of(document_id: str, stored: str) -> dict[str, Value]:
+    """A value is a scalar or a tuple of scalars, which JSON has as a list."""
+    try:
+        return {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(stored).items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        raise StoreError(
+            f"the metadata of document {document_id!r} is damaged: it is not a JSON object; run "
+            "`python -m ingest --repair`, then ingest its source again"
+        ) from None
+
+
+def source_of(file: str | None, line: int | None) -> Source | None:
+    return None if file is None else Source(file, line)
+
+
+def location_of(line: int | None, page: int | None, heading: str | None) -> Location | None:
+    known = any(part is not None for part in (line, page, heading))
+    return Location(line, page, heading) if known else None
 
 
 def _passages(filters: Sequence[Condition]) -> tuple[str, list[Parameter]]:
@@ -119,13 +149,5 @@ def _passages(filters: Sequence[Condition]) -> tuple[str, list[Parameter]]:
     )
 
 
-def _metadata(stored: str) -> dict[str, Value]:
-    """A value is a scalar or a tuple of scalars; JSON knows tuples as lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in json.loads(stored).items()
-    }
-
-
-def _as_blob(vector: npt.NDArray[np.float32]) -> bytes:
+def _as_blob(vector: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(vector, dtype="<f4").tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -13,10 +14,10 @@ from search.store.sqlite.connection import transaction
 from search.types import EmbeddingInfo
 
 APPLICATION_ID = 0x32534541  # "2SEA": marks the file as ours
-VERSION = 1
+VERSION = 2
+# Format 1 kept no sources and no locations. It is read as it is, and upgraded by the first writer.
+OLD_VERSION = 1
 
-# The word index keeps no text of its own (content=''): it holds a prepared form (see fts.py),
-# and the passage itself is in `passages`. Marks (M*) belong to words, as in Hindi vowel signs.
 TABLES = """
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
@@ -24,7 +25,9 @@ CREATE TABLE documents (
     id TEXT NOT NULL UNIQUE,
     title TEXT NOT NULL,
     metadata TEXT NOT NULL,
-    content_hash TEXT NOT NULL
+    content_hash TEXT NOT NULL,
+    source_file TEXT,
+    source_line INTEGER
 );
 CREATE TABLE passages (
     key INTEGER PRIMARY KEY,
@@ -32,6 +35,9 @@ CREATE TABLE passages (
     position INTEGER NOT NULL,
     text TEXT NOT NULL,
     text_hash BLOB NOT NULL,
+    line INTEGER,
+    page INTEGER,
+    heading TEXT,
     UNIQUE (document, position)
 );
 CREATE INDEX passages_by_text ON passages (text_hash);
@@ -39,13 +45,38 @@ CREATE TABLE vectors (
     passage INTEGER PRIMARY KEY REFERENCES passages ON DELETE CASCADE,
     embedding BLOB NOT NULL
 );
+CREATE TRIGGER passage_gone AFTER DELETE ON passages BEGIN
+    DELETE FROM words WHERE rowid = old.key;
+END;
+"""
+
+# The word index keeps no text of its own (content=''): it holds a prepared form (see fts.py),
+# and the passage itself is in `passages`. Marks (M*) belong to words, as in Hindi vowel signs.
+WORDS = """
 CREATE VIRTUAL TABLE words USING fts5(
     title, text, content='', contentless_delete=1,
     tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* M* Co'"
 );
-CREATE TRIGGER passage_gone AFTER DELETE ON passages BEGIN
-    DELETE FROM words WHERE rowid = old.key;
-END;
+"""
+_UPGRADE = """
+ALTER TABLE documents ADD COLUMN source_file TEXT;
+ALTER TABLE documents ADD COLUMN source_line INTEGER;
+ALTER TABLE passages ADD COLUMN line INTEGER;
+ALTER TABLE passages ADD COLUMN page INTEGER;
+ALTER TABLE passages ADD COLUMN heading TEXT;
+"""
+# Format 1 had a table of what had been ingested, with the files as the user had named them.
+_TAKE_SOURCES = """
+UPDATE documents SET source_file = ?1,
+source_line = (SELECT line FROM ingested WHERE ingested.id = documents.id)
+WHERE id IN (SELECT id FROM ingested WHERE file = ?2)
+"""
+# Views of this connection alone, which go before the tables of the same names.
+_AS_NEW = """
+CREATE TEMP VIEW documents AS SELECT key, id, title, metadata, content_hash,
+NULL AS source_file, NULL AS source_line FROM main.documents;
+CREATE TEMP VIEW passages AS SELECT key, document, position, text, text_hash,
+NULL AS line, NULL AS page, NULL AS heading FROM main.passages;
 """
 
 
@@ -57,6 +88,10 @@ def prepare(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) -
             if _is_empty(connection):
                 _create(connection, embedding)
     verify(connection, path, embedding)
+    if _version(connection) == OLD_VERSION:
+        with transaction(connection):
+            if _version(connection) == OLD_VERSION:
+                _upgrade(connection)
 
 
 def verify(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) -> None:
@@ -67,21 +102,34 @@ def verify(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) ->
         raise StoreError(
             f"{path} is an SQLite file, but not a store of this project; set `store` elsewhere"
         )
-    version = connection.execute("PRAGMA user_version").get
-    if version != VERSION:
+    version = _version(connection)
+    if version not in (OLD_VERSION, VERSION):
         raise StoreError(
-            f"{path} has format {version}, this program reads format {VERSION}; "
+            f"{path} has format {version}, this program reads formats {OLD_VERSION} and {VERSION}; "
             "use the program's version that made it, or delete the file and ingest again"
         )
-    stored = read_embedding(connection)
+    stored = read_embedding(connection, path)
     if not embedding.can_read(stored):
         raise ModelMismatch(_mismatch(path, stored, embedding))
 
 
-def read_embedding(connection: apsw.Connection) -> EmbeddingInfo:
+def open_for_reading(connection: apsw.Connection) -> None:
+    """Let every query find the columns of this version, in a store of an older one, too."""
+    if _version(connection) == OLD_VERSION:
+        connection.execute(_AS_NEW)
+
+
+def read_embedding(connection: apsw.Connection, path: Path) -> EmbeddingInfo:
     """The embedding model that filled this store."""
     query = "SELECT value FROM properties WHERE name = 'embedding'"
-    return EmbeddingInfo(**json.loads(connection.execute(query).get))
+    value = connection.execute(query).get
+    try:
+        return EmbeddingInfo(**json.loads(value))
+    except (ValueError, TypeError):
+        raise StoreError(
+            f"{path} is damaged: its note of the embedding model reads {value!r:.60}; "
+            "restore a copy of it, or delete it and ingest again"
+        ) from None
 
 
 def missing(path: Path) -> str:
@@ -90,12 +138,40 @@ def missing(path: Path) -> str:
 
 
 def _create(connection: apsw.Connection, embedding: EmbeddingInfo) -> None:
-    connection.execute(TABLES)
+    connection.execute(TABLES + WORDS)
     connection.execute(
         "INSERT INTO properties VALUES ('embedding', ?)", (json.dumps(asdict(embedding)),)
     )
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _upgrade(connection: apsw.Connection) -> None:
+    connection.execute(_UPGRADE)
+    if connection.table_exists("main", "ingested"):
+        named: list[Any] = connection.execute(
+            "SELECT DISTINCT file FROM ingested WHERE file IS NOT NULL"
+        ).fetchall()
+        for (file,) in named:
+            connection.execute(_TAKE_SOURCES, (_source_file(file), file))
+        connection.execute("DROP TABLE ingested")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _source_file(named: str) -> str | None:
+    """The whole path of a file that a run of format 1 noted; None where it can no longer be told:
+    a path below the folder that somebody stood in then.
+    """
+    if named == "standard input":
+        return "-"
+    path = Path(named)
+    if not path.is_absolute() and not path.exists():
+        return None
+    return str(path.parent.resolve() / path.name)
+
+
+def _version(connection: apsw.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").get)
 
 
 def _application_id(connection: apsw.Connection) -> int:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from weaviate.classes.config import DataType, Property, Tokenization
 from weaviate.classes.query import Filter
 from weaviate.collections.classes.filters import FilterReturn
 
-from search.types import Condition, Scalar, Value
-
-Kind = Literal["number", "text", "boolean"]
+from search.types import Condition, Kind, Scalar, Value
 
 FIELDS = "metadata_fields"
 PREFIX = "meta_"
@@ -50,7 +48,7 @@ def properties_of(metadata: Mapping[str, Value]) -> dict[str, list[Any]]:
         if members:
             properties[FIELDS].append(field)
         for member in members:
-            kind = _kind(member)
+            kind = kind_of(member)
             name = property_name(field, kind)
             properties.setdefault(name, []).append(float(member) if kind == "number" else member)
     return properties
@@ -71,7 +69,7 @@ def definition(name: str) -> Property:
 
 def properties_in(conditions: Sequence[Condition]) -> set[str]:
     """The typed properties that these conditions compare."""
-    return {property_name(one.field, _kind(one.value)) for one in conditions}
+    return {property_name(one.field, kind_of(one.value)) for one in conditions}
 
 
 def where_filter(conditions: Sequence[Condition], known: Container[str]) -> FilterReturn | None:
@@ -84,7 +82,7 @@ def where_filter(conditions: Sequence[Condition], known: Container[str]) -> Filt
     """
     filters: list[FilterReturn] = []
     for condition in conditions:
-        name = property_name(condition.field, _kind(condition.value))
+        name = property_name(condition.field, kind_of(condition.value))
         if condition.operator == "!=":
             filters.append(Filter.by_property(FIELDS).contains_any([condition.field]))
             if name in known:
@@ -98,7 +96,7 @@ def where_filter(conditions: Sequence[Condition], known: Container[str]) -> Filt
 
 def _compare(name: str, operator: str, value: Scalar) -> FilterReturn:
     left = Filter.by_property(name)
-    right = float(value) if _kind(value) == "number" else value
+    right = float(value) if kind_of(value) == "number" else value
     compare = {
         "=": left.equal,
         "!=": left.not_equal,
@@ -110,7 +108,8 @@ def _compare(name: str, operator: str, value: Scalar) -> FilterReturn:
     return compare[operator](right)
 
 
-def _kind(value: Scalar) -> Kind:
+def kind_of(value: Scalar) -> Kind:
+    """What a value is compared as."""
     if isinstance(value, bool):
         return "boolean"
     return "text" if isinstance(value, str) else "number"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weaviate.classes.query import HybridFusion, MetadataQuery
@@ -35,8 +35,11 @@ class Search:
         else:
             found = self._bm25(collection) if mode == "bm25" else self._hybrid(collection)
             scores = [one.metadata.score for one in found]
-        pairs = zip(found, scores, strict=True)
-        return [candidate_of(one, score, rank) for rank, (one, score) in enumerate(pairs, 1)]
+        pairs = enumerate(zip(found, scores, strict=True), start=1)
+        candidates = [candidate_of(one, score, rank) for rank, (one, score) in pairs]
+        if mode == "near_text":
+            return [replace(one, cosine=one.score) for one in candidates]
+        return [replace(one, bm25=one.score) if mode == "bm25" else one for one in candidates]
 
     def _near(self, collection: Any) -> list[Any]:
         wanted = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,19 +13,32 @@ from weaviate.classes.query import Filter
 
 from config import Settings
 from search.errors import StoreMissing
-from search.store import Embedder
+from search.store import DEFAULT_SAMPLE, Embedder
 from search.store.sqlite.writing import accept, is_encodable
 from search.store.weaviate.connect import connect
 from search.store.weaviate.faults import translate_errors
-from search.store.weaviate.metadata import properties_in, where_filter
+from search.store.weaviate.metadata import kind_of, properties_in, where_filter
 from search.store.weaviate.opening import open_class
-from search.store.weaviate.passages import Versions, whole
-from search.store.weaviate.records import Records
+from search.store.weaviate.passages import CANDIDATE, Versions, candidate_of, whole
+from search.store.weaviate.records import MAX_RESULTS, Records
 from search.store.weaviate.replacing import Replacer, not_sendable
 from search.store.weaviate.schema import NO_VECTORIZER, object_id
 from search.store.weaviate.searching import Search
 from search.store.weaviate.sending import Sender
-from search.types import Candidate, Condition, Entry, Failure, RetrievalMode, Stored, StoreInfo
+from search.types import (
+    Candidate,
+    Condition,
+    Entry,
+    Failure,
+    Fault,
+    Kind,
+    Listed,
+    Passage,
+    RetrievalMode,
+    Stored,
+    StoredDocument,
+    StoreInfo,
+)
 
 
 class WeaviateStore:
@@ -129,16 +143,47 @@ class WeaviateStore:
             search = Search(query, k, condition, weight, self._vectors.of_queries)
             return self._records.asked(lambda: search.run(self._collection, mode))
 
-    def check(self) -> list[str]:
-        """Documents that are not whole; reads a few properties of every passage."""
+    def documents(self) -> Iterator[Listed]:
+        """Every document in the order of ids."""
+        for name in sorted(self.ids()):
+            found = self._passages(name)
+            if found:
+                yield Listed(name, found[0].title, None, len(found))
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        """One document with its passages in their order; None when it is not there."""
+        held = self.stored([document_id]).get(document_id)
+        found = self._passages(document_id) if held else []
+        if held is None or not found:
+            return None
+        passages = tuple(Passage(one.passage) for one in found)
+        first = found[0]
+        return StoredDocument(
+            document_id, first.title, first.metadata, None, held.content_hash, passages
+        )
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        """The metadata fields of all documents, and which kinds of value each holds."""
+        kinds: dict[str, set[Kind]] = defaultdict(set)
+        with self._explained():
+            for found in self._collection.iterator(return_properties=["metadata"]):
+                for name, value in json.loads(found.properties["metadata"]).items():
+                    for member in value if isinstance(value, list) else [value]:
+                        kinds[name].add(kind_of(member))
+        return {name: frozenset(found) for name, found in kinds.items()}
+
+    def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
+        """Documents that are not whole; reads a few properties of every passage, and no vectors."""
         documents: dict[str, Versions] = defaultdict(dict)
         for name, index, version in self._records.all():
             documents[name][index] = version
-        return [
-            f"document {name!r} is not whole ({len(stored)} passages): ingest it again"
-            for name, stored in sorted(documents.items())
-            if whole(stored) is None
-        ]
+        names = sorted(name for name, stored in documents.items() if whole(stored) is None)
+        reason = "documents that are not whole: ingest them again"
+        return [Fault(reason, len(names), tuple(names[:5]))] if names else []
+
+    def repair(self) -> list[Fault]:
+        """A document that is not whole has nothing here to be mended from: an ingest mends it."""
+        return self.check()
 
     def describe(self) -> StoreInfo:
         """Server, class, counts, and the embedding model that filled it."""
@@ -160,6 +205,18 @@ class WeaviateStore:
     def close(self) -> None:
         """Hang up; an embedded server stops."""
         self._client.close()
+
+    def _passages(self, document_id: str) -> list[Candidate]:
+        with self._explained():
+            found = self._collection.query.fetch_objects(
+                filters=Filter.by_property("document_id").equal(document_id),
+                limit=MAX_RESULTS,
+                return_properties=CANDIDATE,
+            ).objects
+            passages = [candidate_of(one, 0.0, 0) for one in found]
+        # Weaviate compares without white space at the ends; ids are compared exactly.
+        own = (one for one in passages if one.document_id == document_id)
+        return sorted(own, key=lambda one: one.passage_index)
 
     def _count(self, filters: Any = None) -> int:
         over_all = self._collection.aggregate.over_all
