@@ -9,7 +9,6 @@ import apsw
 import numpy as np
 
 from search.store import Embedder
-from search.store.sqlite import schema
 from search.store.sqlite.writing import embed, index_words, is_unit_vector, text_hash_of
 from search.types import Fault, passage_input
 
@@ -78,6 +77,9 @@ def faults(connection: apsw.Connection, dimensions: int) -> list[Fault]:
     """What the tables themselves tell; every text is compared with its hash."""
     found = _Found()
     try:
+        # FTS5 notices here that another connection has written; the check alone would take its
+        # own memory of the index for the truth, and call the index corrupt.
+        connection.execute("SELECT rowid FROM words LIMIT 1").fetchone()
         for (line,) in connection.execute("PRAGMA integrity_check"):
             if line != "ok":
                 found.add(f"SQLite: {line}")
@@ -142,8 +144,7 @@ def rebuild_words(connection: apsw.Connection) -> None:
     """Make the word index anew when it lacks a passage, or has one too many."""
     if not any(connection.execute(query).fetchone() for query in _WORDS.values()):
         return
-    # FTS5's own 'delete-all' leaves other connections with what they remember of the index.
-    connection.execute("DROP TABLE words;" + schema.WORDS)
+    connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
     for key, _, title, text, _, _ in connection.execute(_PASSAGES.format(where="")):
         index_words(connection, key, title.decode(errors="replace"), text.decode(errors="replace"))
 
