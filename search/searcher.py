@@ -261,7 +261,7 @@ class _Search:
             return list(hits)
         head = hits[:HITS_HIGHLIGHTED]
         passages = [hit.passage for hit in head]
-        sentences = sentences_of(passages)
+        sentences = sentences_of(passages, self.settings.language)
         pairs = [(self.query, passages[i][start:end]) for i, (start, end) in sentences]
         try:
             logits = [scored.logit for scored in self._score(self.reranker, pairs)]

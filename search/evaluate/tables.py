@@ -14,6 +14,7 @@ from search.evaluate.golden import Verdict
 from search.evaluate.report import Report, Row
 from search.evaluate.significance import Estimate
 from search.evaluate.tune import Setting, Tuning
+from search.terminal import printable
 
 WORSE_SHOWN = 10
 SIGNIFICANT = 0.05
@@ -22,7 +23,7 @@ SIGNIFICANT = 0.05
 def report(r: Report) -> Group:
     """One task: the comparison, the K-curve, blend weights, and the queries that got worse."""
     parts: list[Any] = [
-        Text(f"\n{r.name}", style="bold"),
+        Text(f"\n{printable(r.name)}", style="bold"),
         _about(r),
         Text(),
         _comparison(r),
@@ -67,7 +68,7 @@ def tuning(t: Tuning) -> Group:
 def calibration(name: str, c: Calibration) -> Group:
     """How far the probabilities are off, and whether the bands hold."""
     table = Table(
-        title=f"Calibration on {name}",
+        title=Text(printable(f"Calibration on {name}")),
         title_justify="left",
         title_style="bold",
         box=None,
@@ -187,8 +188,8 @@ def _worse(r: Report) -> Table:
             name, justify="left" if name == "query" else "right", no_wrap=name != "query"
         )
     for change in shown:
-        label = f"{change.query_id}  {_short(change.query)}"
-        table.add_row(label, f"{change.first:.3f}", f"{change.pipeline:.3f}")
+        label = f"{printable(change.query_id)}  {_short(change.query)}"
+        table.add_row(Text(label), f"{change.first:.3f}", f"{change.pipeline:.3f}")
     return table
 
 
@@ -210,5 +211,5 @@ def _style(row: Row) -> str:
 
 
 def _short(text: str, characters: int = 90) -> str:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= characters else line[: characters - 1] + "…"

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from search.types import Span
 
-LANGUAGE = "en"  # the splitter knows every script's full stops, and English abbreviations
 MIN_BYTES = 20
 """A shorter piece (a heading, "No.") goes with the sentence after it. Bytes of UTF-8, because a
 Chinese character, which has three, says as much as some letters."""
@@ -20,11 +19,14 @@ class Sentence(NamedTuple):
     span: Span
 
 
-def sentences_of(passages: Sequence[str]) -> list[Sentence]:
-    """The sentences of all passages, in order; none of a passage that is a single sentence."""
+def sentences_of(passages: Sequence[str], language: str) -> list[Sentence]:
+    """The sentences of all passages, in order; none of a passage that is a single sentence.
+
+    `language` (ISO 639-1) says which abbreviations do not end one.
+    """
     found = []
     for number, passage in enumerate(passages):
-        spans = _spans(passage)
+        spans = _spans(passage, language)
         if len(spans) > 1:
             found += [Sentence(number, span) for span in spans]
     return found
@@ -48,13 +50,13 @@ def best_sentences(
     ]
 
 
-def _spans(passage: str) -> list[Span]:
+def _spans(passage: str, language: str) -> list[Span]:
     """Sentences without the white space around them."""
     from sentencex import get_sentence_boundaries
 
     spans: list[Span] = []
     start = 0
-    for sentence in get_sentence_boundaries(LANGUAGE, passage):
+    for sentence in get_sentence_boundaries(language, passage):
         end = sentence["end_index"]
         text = passage[start:end]
         if len(text.strip().encode(errors="replace")) >= MIN_BYTES:

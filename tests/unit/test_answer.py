@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import candidate
@@ -9,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from search import render
 from search.answer import as_json, band
-from search.types import Hit, Ranking
+from search.types import Hit, Location, PassageHit, Ranking, Source
 
 TIMINGS = {"retrieve": 12.3, "rerank": 345.6, "total": 358.0}
 MODEL = {
@@ -111,3 +114,156 @@ def test_json_has_the_documented_keys() -> None:
         "passages": [],
         "also_in": [],
     }
+
+
+def hit(passage: str, document_id: str = "guide", **fields: Any) -> Hit:
+    found = candidate(document_id, passage, 0.4, 1)
+    places = {k: fields.pop(k) for k in ("title", "source", "location") if k in fields}
+    return Hit(1, 0.9, 2.0, replace(found, **places), 3, 0.4, **fields)
+
+
+def shown(*hits: Hit, width: int = 90, query: str = "q", **options: bool) -> str:
+    answered = Ranking(query, hits, hits, True, None, False, TIMINGS, MODEL)
+    return text(render.answer(answered, **options), width)
+
+
+def test_an_answer_says_where_each_hit_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = str(tmp_path / "notes" / "a.md")
+    at = Location(line=12, heading="Upgrading")
+    assert "notes/a.md:12 · Upgrading · id guide" in shown(
+        hit("x", source=Source(here), location=at), width=200
+    )
+    record = hit("x", source=Source("/data/c.jsonl", 7))
+    assert "/data/c.jsonl:7 · id guide" in shown(record)
+    page = hit("x", document_id="/m/b.pdf", source=Source("/m/b.pdf"), location=Location(page=3))
+    assert "/m/b.pdf · page 3\n" in "\n".join(map(str.strip, shown(page).splitlines())) + "\n"
+    piped = hit("x", source=Source("-", 4))
+    assert "standard input:4 · id guide" in shown(piped)
+    assert "id guide" in shown(hit("x"))
+
+
+def test_json_says_where_a_hit_is() -> None:
+    found = hit(
+        "One. Two.",
+        source=Source("/m/b.pdf", None),
+        location=Location(page=3),
+        highlight=(5, 9),
+        also_in=(candidate("copy", "One. Two.", 0.3, 2),),
+        passages=(PassageHit(candidate("guide", "Three.", 0.2, 3, index=1), 0.6),),
+    )
+    answer = as_json(Ranking("q", (found,), (found,), True, None, False, TIMINGS, MODEL))
+    (shown_hit,) = json.loads(json.dumps(answer))["hits"]
+    assert shown_hit["source"] == {"file": "/m/b.pdf", "line": None}
+    assert shown_hit["location"] == {"line": None, "page": 3, "heading": None}
+    assert shown_hit["highlight"] == [5, 9]
+    assert shown_hit["also_in"] == [
+        {"id": "copy", "title": "Copy", "source": None, "location": None}
+    ]
+    assert shown_hit["passages"] == [{"passage": "Three.", "location": None, "score": 0.6}]
+
+
+def test_the_excerpt_stands_around_the_sentence_that_decides_which_is_bold() -> None:
+    passage = "Filler words stand here. " * 40 + "Walk daily. " + "More of the same follows. " * 40
+    start = passage.index("Walk daily.")
+    found = hit(passage, highlight=(start, start + len("Walk daily.")))
+    said = " ".join(shown(found, width=200).split())
+    assert "… " in said
+    assert "stand here. Walk daily. More of the same" in said
+    assert said.count("Filler") < 10
+    excerpt = render._excerpt(found, "filler", full=False)
+    assert [excerpt.plain[s.start : s.end] for s in excerpt.spans if s.style] == ["Walk daily."]
+    assert len(excerpt) < render.EXCERPT_CHARACTERS + 20
+    whole = render._excerpt(found, "q", full=True).plain
+    assert whole == passage.strip()
+
+
+def test_a_passage_of_one_sentence_has_the_words_of_the_query_in_bold_instead() -> None:
+    excerpt = render._excerpt(hit("Walk every day.", highlight=(0, 15)), "day walking walk", False)
+    assert [excerpt.plain[s.start : s.end] for s in excerpt.spans if s.style] == ["Walk"]
+
+
+def test_other_good_passages_of_a_document_are_shown_on_request() -> None:
+    def other(passage: str, score: float) -> PassageHit:
+        found = candidate("guide", passage, 0.1, 2, index=1)
+        return PassageHit(replace(found, source=Source("/g.md"), location=Location(88)), score)
+
+    found = hit("best", passages=(other("nearly as good", 0.8), other("poor", 0.2)))
+    assert "nearly" not in shown(found)
+    said = shown(found, passages=True)
+    assert "+ 0.800 /g.md:88" in said
+    assert "nearly as good" in said
+    assert "poor" not in said
+
+
+def test_the_same_passage_elsewhere_is_named_not_repeated() -> None:
+    copies = tuple(
+        replace(candidate(f"c{i}", "same", 0.1, 2), source=Source(f"/c{i}.md")) for i in range(5)
+    )
+    said = shown(hit("same", also_in=copies))
+    assert "also in: /c0.md, /c1.md, /c2.md and 2 more" in said
+
+
+NASTY = "a\x1b[31mred\x07\x9b2J\u202eabc"
+
+
+def test_nothing_from_a_document_steers_the_terminal() -> None:
+    found = hit(
+        NASTY,
+        document_id=NASTY,
+        title=NASTY,
+        source=Source(NASTY),
+        location=Location(heading=NASTY),
+        highlight=(0, 3),
+        passages=(PassageHit(candidate("x", NASTY, 1, 1), 1.0),),
+        also_in=(replace(candidate("x", NASTY, 1, 1), source=Source(NASTY)),),
+    )
+    made = Ranking(
+        NASTY,
+        (found,),
+        (found,),
+        "partial",
+        NASTY,
+        False,
+        TIMINGS,
+        {**MODEL, "name": NASTY},
+        hint=NASTY,
+        notes=(NASTY,),
+    )
+    for renderable in (render.answer(made, passages=True), render.comparison(made)):
+        for width in (40, 100):
+            said = text(renderable, width)
+            assert "\\x1b" in said
+            assert not set(said) & set("\x1b\x07\x9b\u202e")
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_titles_are_no_markup_in_a_comparison(width: int) -> None:
+    odd = (hit("x", title="[not available]"), hit("x", title="[/etc/hosts]"))
+    said = text(render.comparison(Ranking("q", odd, odd, True, None, False, TIMINGS, MODEL)), width)
+    assert said.count("[not available]") == 2
+    assert said.count("[/etc/hosts]") == 2
+
+
+def test_a_comparison_in_40_columns_keeps_titles_readable() -> None:
+    titled = (hit("x", title="Preventing heart disease"), hit("x", title="Heart surgery"))
+    made = Ranking("q", titled, titled, True, None, False, TIMINGS, MODEL)
+    lines = text(render.comparison(made), 40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert sum("Preventing heart disease" in line for line in lines) == 2
+    assert {"First stage", "Reranked"} <= {line.strip() for line in lines}
+
+
+def test_a_partly_reranked_answer_says_so_and_notes_are_shown() -> None:
+    one = hit("x")
+    made = Ranking(
+        "q", (one,), (one,), "partial", "too late", False, TIMINGS, MODEL, notes=("the gate 1 …",)
+    )
+    said = text(render.answer(made))
+    assert "Only partly reranked: too late." in said
+    assert "Note: the gate 1 …." in said
+
+
+def test_no_hits_come_with_the_hint() -> None:
+    made = Ranking("q", (), (), False, "x", False, TIMINGS, {}, hint="the store is empty")
+    assert "Nothing found: the store is empty." in text(render.answer(made))

@@ -179,3 +179,9 @@ def test_pictures_are_written(tmp_path: Path) -> None:
 def test_metrics_of_the_ideal_order_are_one_where_all_is_found() -> None:
     ideal = {q: sorted(grades, key=lambda d: -grades[d]) for q, grades in MADE.qrels.items()}
     assert Metrics(MADE.qrels, [MAIN])(ideal)[MAIN] == pytest.approx(1.0)
+
+
+def test_text_of_a_data_set_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = report.Change("[/etc/hosts]", "[not available] \x1b[31m", 1.0, 0.5)
+    said = printed(tables.report(replace(build(), worse=(odd,))), capsys)
+    assert "[/etc/hosts]  [not available] \\x1b[31m" in said

@@ -7,7 +7,7 @@ LIST = "Contents:\n\nPrevention of heart disease. Walk. Do not smoke any cigars,
 
 
 def texts(passage: str) -> list[str]:
-    return [passage[start:end] for _, (start, end) in sentences_of([passage])]
+    return [passage[start:end] for _, (start, end) in sentences_of([passage], "en")]
 
 
 def test_sentences_without_the_space_around_them() -> None:
@@ -32,7 +32,7 @@ def test_characters_are_counted_not_bytes() -> None:
 
 def test_a_single_sentence_is_not_scored_and_is_its_own_best() -> None:
     passages = ["Only one sentence stands here.", TWO, ""]
-    sentences = sentences_of(passages)
+    sentences = sentences_of(passages, "en")
     assert {number for number, _ in sentences} == {1}
     best = best_sentences(sentences, [0.1, 0.9], passages)
     assert best == [(0, 30), (34, 64), None]
@@ -40,5 +40,5 @@ def test_a_single_sentence_is_not_scored_and_is_its_own_best() -> None:
 
 def test_a_passage_whose_sentences_were_not_all_read_has_none() -> None:
     passages = [TWO, TWO]
-    best = best_sentences(sentences_of(passages), [0.9, 0.1, 0.5], passages)
+    best = best_sentences(sentences_of(passages, "en"), [0.9, 0.1, 0.5], passages)
     assert best == [(0, 33), None]
