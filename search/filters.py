@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import cast
 
 from search.errors import InputError
-from search.types import Condition, Operator, Scalar
+from search.types import Condition, Kind, Operator, Scalar
 
 EXAMPLES = 'lang=en, year>=2020, year=2018..2022, year=2018.., status!=draft, code="007"'
+FIELDS_SHOWN = 20
 
 _EXPRESSION = re.compile(r"\s*([^=<>!]*?)\s*([=<>!]+)\s*(.*?)\s*", re.DOTALL)
 _OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
@@ -90,6 +92,30 @@ def _value(expression: str, text: str) -> Scalar:
     if _FLOAT.fullmatch(text) and isfinite(float(text)):
         return float(text)
     return text
+
+
+def mismatch(filters: Iterable[Condition], fields: Mapping[str, frozenset[Kind]]) -> str | None:
+    """Why no document can pass: a field that none has, or a value of another kind; else None."""
+    for condition in filters:
+        name, value = condition.field, condition.value
+        kinds = fields.get(name)
+        if kinds is None:
+            close = difflib.get_close_matches(name, fields, 1)
+            meant = f"; is `{close[0]}` meant?" if close else "."
+            shown = ", ".join(sorted(fields)[:FIELDS_SHOWN]) or "none"
+            more = ", …" if len(fields) > FIELDS_SHOWN else ""
+            return f"no document has the field `{name}`{meant} The fields are: {shown}{more}"
+        if _kind(value) not in kinds:
+            held = " or ".join(sorted(kinds))
+            quoted = f': write {name}{condition.operator}"{value}"' if kinds == {"text"} else ""
+            return f"the values of `{name}` are {held}, and {value!r} is {_kind(value)}{quoted}"
+    return None
+
+
+def _kind(value: Scalar) -> Kind:
+    if isinstance(value, bool):
+        return "boolean"
+    return "text" if isinstance(value, str) else "number"
 
 
 def _error(expression: str, problem: str) -> InputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.filters import mismatch
 from search.store import Store
 from search.types import Condition, Hit
 
@@ -21,5 +22,8 @@ def why_nothing(
     if store.describe().documents == 0:
         return "the store is empty: ingest some documents first"
     if filters:
-        return "no document passes the filters and matches: use fewer filters or other words"
+        wrong = mismatch(filters, store.fields())
+        return (
+            wrong or "no document passes the filters and matches: use fewer filters or other words"
+        )
     return "no document matches: use other words"

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search.errors import InputError
+from search.store import Store
 from search.terminal import printable
-
-if TYPE_CHECKING:
-    from search.store import Store
-    from search.types import Kind, Listed, Location, Source, StoredDocument, StoreInfo
+from search.types import Kind, Listed, Location, Source, StoredDocument, StoreInfo
 
 
 def find(store: Store, document_id: str) -> StoredDocument:
@@ -31,10 +29,8 @@ def find_all(store: Store, document_ids: Sequence[str]) -> list[StoredDocument]:
 
 def line(listed: Listed | StoredDocument) -> str:
     """Id, title and source, separated by tabs; what is not known, or said by the id, is empty."""
-    source = location(listed.source)
-    return "\t".join(
-        (printable(listed.id), printable(listed.title), "" if source == listed.id else source)
-    )
+    shown, source = printable(listed.id), location(listed.source)
+    return f"{shown}\t{printable(listed.title)}\t{'' if source == shown else source}"
 
 
 def listed_json(listed: Listed) -> dict[str, Any]:

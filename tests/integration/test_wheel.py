@@ -94,6 +94,11 @@ def test_documents_are_ingested_found_and_listed_from_anywhere(
     found = json.loads(run(folder, command, "search", "--json", "how to keep the heart well"))
     assert found["reranked"] is True
     assert found["hits"][0]["title"] == "Walking"
+    assert "Walking" in run(folder, command, "list")
+    assert "a walk each day" in run(folder, command, "show", found["hits"][0]["id"]).lower()
+    (folder / "other").mkdir()
+    elsewhere = run(folder / "other", command, "stats", "--json", "--store", "../.search/store.db")
+    assert json.loads(elsewhere)["documents"] == 1
 
 
 def test_the_program_is_the_installed_one(installed: Path, folder: Path) -> None:

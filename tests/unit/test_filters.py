@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import InputError
-from search.filters import parse_filters
-from search.types import Condition
+from search.filters import mismatch, parse_filters
+from search.types import Condition, Kind
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,30 @@ def test_operators_of_other_languages_are_refused_with_the_right_spelling(
 
 def test_a_quoted_value_may_begin_with_a_sign() -> None:
     assert parse_filters(['note="=x"']) == (Condition("note", "=", "=x"),)
+
+
+FIELDS: dict[str, frozenset[Kind]] = {
+    "language": frozenset({"text"}),
+    "year": frozenset({"text"}),
+    "pages": frozenset({"number"}),
+    "mixed": frozenset({"number", "text"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("langauge=en", "no document has the field `langauge`; is `language` meant?"),
+        ("x=1", "The fields are: language, mixed, pages, year"),
+        ("year>=2018", 'the values of `year` are text, and 2018 is number: write year>="2018"'),
+        ("pages=many", "the values of `pages` are number, and 'many' is text"),
+        ("pages=true", "and True is boolean"),
+    ],
+)
+def test_a_filter_that_no_document_can_pass_is_explained(expression: str, said: str) -> None:
+    assert said in str(mismatch(parse_filters([expression]), FIELDS))
+
+
+@pytest.mark.parametrize("expression", ["language=tlh", 'year>="2018"', "pages<3", "mixed=3"])
+def test_a_filter_that_a_document_could_pass_is_not(expression: str) -> None:
+    assert mismatch(parse_filters([expression]), FIELDS) is None

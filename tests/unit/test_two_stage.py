@@ -1,0 +1,223 @@
+"""`two-stage` on the PATH: its own commands over two documents, and the delegated ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ingest.chunk import Chunker
+from ingest.record import Cleaned
+from search.store import open as opening
+from search.types import (
+    Document,
+    Kind,
+    Listed,
+    Location,
+    Passage,
+    Source,
+    StoredDocument,
+    StoreInfo,
+)
+from two_stage import documents
+from two_stage.__main__ import DELEGATED, main
+
+LONG = StoredDocument(
+    "/notes/\x1b[31mheart.md",
+    "Heart\tdisease",
+    {"year": 2018, "tags": ("a", "b"), "title": "clash"},
+    Source("/notes/\x1b[31mheart.md"),
+    "hash",
+    (
+        Passage("Walk every day. Eat fruit.", Location(line=3, heading="Prevention")),
+        Passage("Eat fruit.\nDo not\x9bsmoke.", Location(page=2)),
+    ),
+)
+SHORT = StoredDocument("7", "", {}, Source("/dump.jsonl", 12), "hash", (Passage("A stroke."),))
+
+
+class Shelf:
+    """A store that can be read, and removed from."""
+
+    def __init__(self) -> None:
+        self.held = {document.id: document for document in (LONG, SHORT)}
+
+    def documents(self) -> Iterator[Listed]:
+        for d in self.held.values():
+            yield Listed(d.id, d.title, d.source, len(d.passages))
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        return self.held.get(document_id)
+
+    def delete(self, document_ids: Iterable[str]) -> int:
+        return sum(self.held.pop(name, None) is not None for name in list(document_ids))
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        return {"year": frozenset({"number"}), "tags": frozenset({"text"})}
+
+    def describe(self) -> StoreInfo:
+        return StoreInfo("shelf", "memory", 2, 3, None, "1")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    shelf = Shelf()
+    monkeypatch.setattr(opening, "open_store", lambda settings, create=False: shelf)
+    return shelf
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_list(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    assert output(capsys, "list").splitlines() == [
+        "/notes/\\x1b[31mheart.md\tHeart\\x09disease\t",
+        "7\t\t/dump.jsonl:12",
+    ]
+    first, second = map(json.loads, output(capsys, "list", "--json").splitlines())
+    assert first["id"] == LONG.id
+    assert second == {
+        "id": "7",
+        "title": "",
+        "source": {"file": "/dump.jsonl", "line": 12},
+        "passages": 1,
+    }
+
+
+def test_show(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = output(capsys, "show", LONG.id)
+    for words in ("year = 2018", "tags = a, b", "[1 of 2, line 3, under Prevention]", "page 2]"):
+        assert words in shown
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
+    assert json.loads(output(capsys, "show", "7", "--json"))["passages"][0]["text"] == "A stroke."
+    assert main(["show", "8"]) == 2
+    assert "no document has the id '8'" in capsys.readouterr().err
+
+
+def test_a_file_is_found_by_a_path_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shelf = Shelf()
+    shelf.held[str(tmp_path / "a.md")] = SHORT
+    assert documents.find(shelf, "a.md") is SHORT  # type: ignore[arg-type]
+
+
+def test_delete_asks_on_a_terminal(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for answer, left in (("n", 2), ("", 2), ("y", 1)):
+        monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
+        assert main(["delete", "7", "7"]) == (0 if answer == "y" else 1)
+        assert "/dump.jsonl:12" in capsys.readouterr().out
+        assert len(shelf.held) == left
+
+
+def test_delete_elsewhere_needs_yes(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert main(["delete", "7"]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert main(["delete", "7", "8", "--yes"]) == 2  # all or none
+    assert len(shelf.held) == 2
+    assert output(capsys, "delete", "7", "--yes") == "removed: 1\n"
+    assert list(shelf.held) == [LONG.id]
+
+
+def test_stats(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "field      year (number)" in output(capsys, "stats")
+    found = json.loads(output(capsys, "stats", "--json"))
+    assert (found["documents"], found["fields"]["tags"]) == (2, ["text"])
+
+
+def test_export_can_be_ingested(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = map(json.loads, output(capsys, "export").splitlines())
+    assert first == {
+        "_id": LONG.id,
+        "title": LONG.title,
+        "text": "Walk every day. Eat fruit.\nDo not\x9bsmoke.",
+        "year": 2018,
+        "tags": ["a", "b"],
+        "metadata.title": "clash",
+    }
+    assert second == {"_id": "7", "title": "", "text": "A stroke."}
+
+
+class Words:
+    """A tokenizer whose tokens are words."""
+
+    max_passage_tokens = 9
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        offsets, end = [], 0
+        for word in text.split():
+            start = text.index(word, end)
+            end = start + len(word)
+            offsets.append((start, end))
+        return offsets
+
+
+@pytest.mark.parametrize("overlap", [0, 3])
+def test_passages_are_joined_to_the_text_they_were_cut_from(overlap: int) -> None:
+    text = " ".join(f"Sentence {n} has a few words more, as every one has." for n in range(20))
+    passages = Chunker(Words(), overlap, "en").passages(Cleaned(Document("x", "", text)))
+    document = StoredDocument("x", "", {}, None, "", passages)
+    assert len(passages) > 10
+    assert documents.joined(document).split() == text.split()
+
+
+def test_config_is_yaml_with_origins_and_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEAVIATE_API_KEY", "very-secret")
+    arguments = ("config", "--set", "alpha=0.25")
+    shown = output(capsys, *arguments)
+    assert "very-secret" not in shown
+    assert any(line.split() == ["alpha:", "0.25", "#", "flags"] for line in shown.splitlines())
+    loaded: dict[str, Any] = yaml.safe_load(shown)
+    assert loaded["weaviate"]["api_key"] == "hidden"
+    assert loaded["limit"] == 10
+    found = json.loads(output(capsys, *arguments, "--json"))
+    assert found["weaviate.api_key"] == {"value": "hidden", "from": "environment"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_command_and_flag(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = output(capsys, "completion", shell)
+    for word in (*DELEGATED, "list", "export", "--prune", "--compare", "--golden", "--port"):
+        assert word.lstrip("-") in script
+
+
+@pytest.mark.parametrize("command", DELEGATED)
+def test_a_delegated_command_goes_by_its_short_name(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    help_text = output(capsys, command, "--help")
+    assert f"usage: two-stage {command}" in help_text
+    assert "python -m" not in help_text.partition("examples:")[2]
+
+
+def test_help_is_instant() -> None:
+    for arguments in (["--help"], ["list", "--help"], ["search", "--help"], ["ingest", "--help"]):
+        command = [sys.executable, "-X", "importtime", "-m", "two_stage", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        for slow in ("pydantic", "yaml", "numpy", "rich", "apsw", "shtab"):
+            assert f" {slow}\n" not in done.stderr, f"{arguments} imports {slow}"
