@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ if (
 
 import config
 from search.errors import InputError
+from search.queries import read_queries
 from search.terminal import json_text, printable, run_command, utf8
 from search.types import Condition, Ranking
 
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if args.no_rerank:
         flags["rerank"] = False
     settings = config.load(flags, os.environ)
-    queries = read_queries(args)
+    queries = queries_of(args)
 
     # Heavy modules only from here on, so that --help and usage errors are instant.
     from search.filters import parse_filters
@@ -136,39 +136,15 @@ def run(args: argparse.Namespace) -> int:
         return status
 
 
-def read_queries(args: argparse.Namespace) -> Sequence[str] | None:
+def queries_of(args: argparse.Namespace) -> Sequence[str] | None:
     """From the command line or a file; None: from a prompt. InputError when there is no query."""
     if args.queries:
-        return queries_in_file(args.queries)
+        return read_queries(Path(args.queries))
     if args.query:
         return [" ".join(args.query)]
     if sys.stdin.isatty() and sys.stdout.isatty():
         return None
     raise InputError('no query given: python -m search "your question", or --queries FILE')
-
-
-def queries_in_file(name: str) -> list[str]:
-    try:
-        lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: cannot be read as UTF-8 text: {error}") from None
-    queries = [_query_of(line, f"{name}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
-    if not queries:
-        raise InputError(f"{name}: found no query; expected one a line")
-    return queries
-
-
-def _query_of(line: str, place: str) -> str:
-    """A plain line, or the `text` of a JSON object (as in BEIR's queries.jsonl)."""
-    if not line.lstrip().startswith("{"):
-        return line
-    try:
-        text = json.loads(line).get("text")
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not valid JSON: {error}") from None
-    if not isinstance(text, str):
-        raise InputError(f"{place}: found no 'text' in this JSON object; expected the query there")
-    return text
 
 
 def prompt(args: argparse.Namespace, searcher: Searcher, filters: tuple[Condition, ...]) -> None:

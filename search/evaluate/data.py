@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import random
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.errors import InputError
+from search.queries import numbered_lines, read_queries_with_ids, read_text
 
 Qrels = Mapping[str, Mapping[str, int]]
 """query id → document id → grade (0: judged not relevant)."""
 
 BEIR_HEADER = "query-id"
-TOPIC = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+).*?<title>\s*(?:Topic:)?\s*([^<]+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def read_files(queries: Path, qrels: Path, name: str) -> Task:
 
     Raises InputError for a judged query without text; queries without judgments are left out.
     """
-    texts, grades = read_queries(queries), read_qrels(qrels)
+    texts, grades = read_queries_with_ids(queries), read_qrels(qrels)
     missing = [query_id for query_id in grades if query_id not in texts]
     if missing:
         raise InputError(
@@ -78,35 +75,22 @@ def read_files(queries: Path, qrels: Path, name: str) -> Task:
     return Task(name, judged, grades, unjudged=len(texts) - len(judged))
 
 
-def read_queries(path: Path) -> dict[str, str]:
-    """query id → text, from BEIR JSONL, `id<TAB>text` lines, or TREC `<top>` topics."""
-    content = _text_of(path)
-    start = content.lstrip()[:1]
-    if start == "<":
-        return {number: " ".join(title.split()) for number, title in TOPIC.findall(content)}
-    queries: dict[str, str] = {}
-    for place, line in _lines(path, content):
-        query_id, text = _json_query(place, line) if start == "{" else _tsv_query(place, line)
-        queries[query_id] = text
-    return queries
-
-
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Judgments from BEIR TSV (three columns, a header) or TREC qrels (four, no header)."""
     grades: dict[str, dict[str, int]] = {}
-    for place, line in _lines(path, _text_of(path)):
+    for at, line in numbered_lines(path, read_text(path)):
         cells = line.split("\t") if "\t" in line else line.split()
         if cells[0] == BEIR_HEADER:
             continue
         if len(cells) not in (3, 4):
             raise InputError(
-                f"{place}: found {len(cells)} columns; expected query, document, grade (BEIR) "
+                f"{at}: found {len(cells)} columns; expected query, document, grade (BEIR) "
                 "or query, iteration, document, grade (TREC)"
             )
         try:
             grade = int(cells[-1])
         except ValueError:
-            raise InputError(f"{place}: grade {cells[-1]!r} is not a whole number") from None
+            raise InputError(f"{at}: grade {cells[-1]!r} is not a whole number") from None
         grades.setdefault(cells[0], {})[cells[-2]] = grade
     if not grades:
         raise InputError(f"{path}: no judgments in it")
@@ -118,34 +102,3 @@ def _splits_of(folder: Path) -> str:
     if not found:
         return f"{folder} has no qrels at all; expected qrels/test.tsv (BEIR layout)"
     return f"this folder has {', '.join(found)} (choose with --split and --qrels-dir)"
-
-
-def _json_query(place: str, line: str) -> tuple[str, str]:
-    try:
-        record = json.loads(line)
-        return str(record["_id"]), str(record["text"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(
-            f'{place}: expected {{"_id": …, "text": …}}, found {line[:60]!r} ({error!r})'
-        ) from None
-
-
-def _tsv_query(place: str, line: str) -> tuple[str, str]:
-    cells = next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE))
-    if len(cells) != 2:
-        raise InputError(f"{place}: found {len(cells)} columns; expected id<TAB>text")
-    return cells[0], cells[1]
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-
-
-def _lines(path: Path, content: str) -> Iterator[tuple[str, str]]:
-    """("file:line", line) for each line that is not blank."""
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            yield f"{path}:{number}", line.rstrip("\r")

@@ -18,7 +18,7 @@ from pathlib import Path
 from machine import processor
 
 import config
-from search.__main__ import queries_in_file
+from search.queries import read_queries
 from search.searcher import Searcher
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--limit-queries", type=int, default=50)
     parser.add_argument("--cold", type=int, default=5, metavar="N", help="processes to start")
     args = parser.parse_args()
-    queries = queries_in_file(args.queries)[: args.limit_queries]
+    queries = read_queries(Path(args.queries))[: args.limit_queries]
     print(processor())
     warm(args.store, queries)
     if args.cold:

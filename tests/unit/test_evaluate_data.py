@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from search.errors import InputError
-from search.evaluate.data import read_files, read_folder, read_qrels, read_queries
+from search.evaluate.data import read_files, read_folder, read_qrels
+from search.queries import read_queries_with_ids
 
 TOPICS = """
 <top>
@@ -61,7 +62,7 @@ def test_trec_and_beir_judgments_read_alike(tmp_path: Path) -> None:
     ],
 )
 def test_queries_in_three_formats(tmp_path: Path, text: str, expected: dict[str, str]) -> None:
-    assert read_queries(write(tmp_path / "queries", text)) == expected
+    assert read_queries_with_ids(write(tmp_path / "queries", text)) == expected
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "search.opening": {"search.errors", "search.types"},
     "search.prompt": {"search.errors", "search.filters", "search.types"},
     "search.filters": {"search.errors", "search.types"},
+    "search.queries": {"search.errors"},
     "search.answer": {"search.types"},
     "search.render": {"search.answer", "search.terminal", "search.types"},
     "search.models": {"search.errors", "search.types"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.__main__ import build_parser, main, queries_in_file
+from search.__main__ import build_parser, main
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -37,12 +37,6 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], s
     status, message = failing(capsys, *arguments)
     assert status == 2
     assert said in message
-
-
-def test_queries_come_as_lines_or_jsonl(tmp_path: Path) -> None:
-    file = tmp_path / "queries"
-    file.write_text('\ufefffirst\n\n{"_id": "7", "text": "second"}\n', encoding="utf-8")
-    assert queries_in_file(str(file)) == ["first", "second"]
 
 
 @pytest.mark.parametrize(
