@@ -20,7 +20,8 @@ STRAY_JOINERS = re.compile(
     "(?<![\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17ff\u200d\u2600-\u27bf\ufb50-\ufdff"
     "\ufe0f\ufe70-\ufefc\U0001f000-\U0001faff])[\u200c\u200d]+"
 )
-SPACES = re.compile(r"[^\S\n]+")
+# A single space stays as it is: most of a text is words with one between them.
+SPACES = re.compile(r"[^\S\n ][^\S\n]*| [^\S\n]+")
 AROUND_LINE_END = re.compile(r" ?\n ?")
 PARAGRAPH_BREAK = re.compile(r"\n{3,}")
 

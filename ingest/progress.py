@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ingest.read.source import Meter
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_TICKS = 0.5
 
 
 class Progress(Protocol):
@@ -29,7 +31,9 @@ class Progress(Protocol):
 def progress(stream: TextIO, meter: Meter, quiet: bool) -> Iterator[Progress]:
     """The form of progress that suits `stream`."""
     if quiet or not stream.isatty():
-        yield Lines(stream, meter, quiet)
+        lines = Lines(stream, meter, quiet)
+        with _ticking(lines.tick, SECONDS_BETWEEN_LINES):
+            yield lines
         return
     from rich.console import Console
     from rich.progress import (
@@ -44,11 +48,32 @@ def progress(stream: TextIO, meter: Meter, quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(show_speed=False),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(file=stream), transient=True) as bar:
-        yield Bar(bar, meter)
+        shown = Bar(bar, meter)
+        with _ticking(shown.tick, SECONDS_BETWEEN_TICKS):
+            yield shown
+
+
+@contextmanager
+def _ticking(tick: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call `tick` now and then from a thread: one large file can take longer than many batches."""
+    over = Event()
+
+    def run() -> None:
+        while not over.wait(seconds):
+            with suppress(OSError, ValueError):  # whoever reads standard error has gone
+                tick()
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Rate:
@@ -68,9 +93,15 @@ class Bar:
     def __init__(self, bar: RichProgress, meter: Meter) -> None:
         self._bar, self._meter, self._rate = bar, meter, Rate()
         self._task: TaskID = bar.add_task("ingest", total=meter.total, state="starting")
+        self._records = 0
 
     def update(self, records: int) -> None:
-        self._bar.update(self._task, completed=self._meter.done, state=self._rate(records))
+        self._records = records
+        self.tick()
+
+    def tick(self) -> None:
+        state = f"{self._rate(self._records)} {printable(self._meter.name)}"
+        self._bar.update(self._task, completed=self._meter.done, state=state)
 
     def say(self, line: str) -> None:
         self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -83,13 +114,19 @@ class Lines:
         self._stream, self._meter, self._quiet = stream, meter, quiet
         self._rate = Rate()
         self._start = self._last = time.monotonic()
+        self._records = 0
 
     def update(self, records: int) -> None:
+        self._records = records
+        self.tick()
+
+    def tick(self) -> None:
         now = time.monotonic()
         if self._quiet or now - self._last < SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        self.say(f"{self._rate(records)}{self._left(now - self._start)}")
+        reading = f", in {self._meter.name}" if self._meter.name else ""
+        self.say(f"{self._rate(self._records)}{self._left(now - self._start)}{reading}")
 
     def say(self, line: str) -> None:
         self._stream.write(printable(line) + "\n")

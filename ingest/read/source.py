@@ -36,15 +36,20 @@ LINE_ENDS = re.compile(r"\r\n?")
 
 @dataclass(slots=True)
 class Meter:
-    """Bytes read so far, as they lie on the disk (compressed); `total` is None when unknowable."""
+    """Bytes read so far, as they lie on the disk (compressed); `total` is None when unknowable.
+
+    `name` is the file being read. A progress display reads this from a thread of its own.
+    """
 
     total: int | None = None
     finished: int = 0
     current: BinaryIO | None = None
+    name: str = ""
 
     @property
     def done(self) -> int:
-        return self.finished + (_position(self.current) if self.current else 0)
+        current = self.current
+        return self.finished + (_position(current) if current else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ def open_bytes(file: InputFile, options: Options) -> Iterator[io.BufferedReader]
         return
     meter = options.meter
     with file.path.open("rb", buffering=0) as raw:
-        meter.current = raw
+        meter.current, meter.name = raw, file.name
         try:
             yield _gunzipped(raw, file)
         finally:
@@ -240,7 +245,7 @@ class Lines:
 
 
 def _position(stream: BinaryIO) -> int:
-    with suppress(OSError):  # a pipe has no position
+    with suppress(OSError, ValueError):  # a pipe has no position, nor has a closed file
         return stream.tell()
     return 0
 

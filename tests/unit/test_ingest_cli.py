@@ -161,6 +161,18 @@ def test_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ", 25%, 0:00 left" in stream.getvalue()
 
 
+def test_a_large_file_shows_progress_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.01)
+    stream, meter = io.StringIO(), Meter(total=200, finished=50, name="large.html")
+    with progress(stream, meter, quiet=False):
+        while "in large.html" not in stream.getvalue():
+            time.sleep(0.01)
+    quiet = io.StringIO()
+    with progress(quiet, meter, quiet=True):
+        time.sleep(0.05)
+    assert not quiet.getvalue()
+
+
 def test_a_bar_on_a_terminal() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
