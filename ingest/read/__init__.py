@@ -43,7 +43,7 @@ def _without_text(file: InputFile, options: Options, names: FieldNames) -> bool:
         return False
     nothing = True
     try:
-        for item in _reader(file)(file, replace(options, meter=Meter())):
+        for item in reader_of(file)(file, replace(options, meter=Meter())):
             nothing = False
             if isinstance(item, Record):
                 if has_text_field(item, names):
@@ -58,7 +58,7 @@ def _without_text(file: InputFile, options: Options, names: FieldNames) -> bool:
 def _read_file(file: InputFile, options: Options, skipped: Skipped) -> Items:
     nothing = True
     try:
-        for item in _reader(file)(file, options):
+        for item in reader_of(file)(file, options):
             nothing = False
             yield item
         if nothing:
@@ -81,7 +81,7 @@ def _read_file(file: InputFile, options: Options, skipped: Skipped) -> Items:
     yield file.rejection(reason, incomplete=True)
 
 
-def _reader(file: InputFile) -> Reader:
+def reader_of(file: InputFile) -> Reader:
     """The reader of a format; each brings its own library along, so none loads for nothing."""
     match file.format:
         case "jsonl":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from ingest.record import Record, RecordError, Rejection
 
 WRAPPER = "documents"
 MAX_DEPTH = 100
+MAX_DIGITS = 4000
+DIGITS = b"0123456789"
+TOO_MANY_DIGITS = re.compile(rb"\d{%d}" % (MAX_DIGITS + 1))
 OPENS = ("start_map", "start_array")
 CLOSES = ("end_map", "end_array")
 Events = Iterator[tuple[str, Any]]
@@ -111,6 +115,7 @@ class _Feed:
         self._limit = limit
         self._offset = 0
         self._line_ended = False
+        self._digits = b""  # those that the data so far ends with
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
 
     def read(self, size: int) -> bytes:
@@ -123,9 +128,17 @@ class _Feed:
             self.line += self._line_ended
             self._line_ended = data.endswith(b"\n")
         self._check(data)
+        self._check_digits(data)
         self._offset += len(data)
         self.since_record += len(data)
         return data
+
+    def _check_digits(self, data: bytes) -> None:
+        """The parser takes the whole process down at an integer that Python does not convert."""
+        joined = self._digits + data
+        if TOO_MANY_DIGITS.search(joined):
+            raise RecordError(f"line {self.line}: over {MAX_DIGITS:,} digits in a row")
+        self._digits = joined[len(joined.rstrip(DIGITS)) :]
 
     def _check(self, data: bytes) -> None:
         pending = len(self._decoder.getstate()[0])

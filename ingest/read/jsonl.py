@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
-from ingest.read.source import NOTE, BadLine, InputFile, Lines, Options, open_utf8
+from ingest.read.source import NOTE, BadLine, InputFile, Lines, Options, Undecodable, open_utf8
 from ingest.record import Record, RecordError, Rejection, location
 from search.types import Source
 
@@ -31,6 +31,8 @@ def read_jsonl(file: InputFile, options: Options) -> Iterator[Record | Rejection
                     yield replace(record, source=origin) if origin else record
             except StopIteration:
                 return
+            except Undecodable:
+                raise
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else (line or "").rstrip()
                 yield file.rejection(str(error), lines.number, raw)

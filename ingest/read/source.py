@@ -198,6 +198,10 @@ def too_large(what: str, limit: int) -> str:
     return f"the {what} is larger than {limit / (1 << 20):g} MiB; allow more with --max-record-mb"
 
 
+class Undecodable(RecordError):
+    """The rest of the file is not in the encoding that was named: no line of it can be told."""
+
+
 class BadLine(RecordError):
     """One line cannot be used; the lines after it can. `raw` is what it held, if it was kept."""
 
@@ -310,7 +314,7 @@ class _Transcoder(io.RawIOBase):
         except UnicodeError as error:
             at = self._offset + getattr(error, "start", 0)
             reason = f"byte {at} or just before it is not valid {self._encoding}"
-            raise RecordError(reason) from None
+            raise Undecodable(f"{reason}; nothing after it was read") from None
         self._offset += len(data)
         self._ready = text.encode("utf-8", "replace")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from ingest.read.source import BadLine, InputFile, Lines, Options, open_utf8
+from ingest.read.source import BadLine, InputFile, Lines, Options, Undecodable, open_utf8
 from ingest.record import Record, RecordError, Rejection
 
 DELIMITERS = ",;\t|"
@@ -26,7 +26,10 @@ def read_table(file: InputFile, options: Options) -> Iterator[Record | Rejection
         if not first.strip():
             raise RecordError("found no header line, expected the names of the columns")
         delimiter = "\t" if file.format == "tsv" else max(DELIMITERS, key=first.count)
-        header = _header(next(csv.reader([first], delimiter=delimiter)))
+        try:
+            header = _header(next(csv.reader([first], delimiter=delimiter)))
+        except csv.Error as error:
+            raise RecordError(f"the header line cannot be read: {error}") from None
         rows = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
             start = lines.number + 1
@@ -36,6 +39,8 @@ def read_table(file: InputFile, options: Options) -> Iterator[Record | Rejection
                     yield file.record(_fields(header, row), start)
             except StopIteration:
                 return
+            except Undecodable:
+                raise
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else delimiter.join(row)
                 yield file.rejection(str(error), start, raw)

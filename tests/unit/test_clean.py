@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.clean import clean_text, clean_title
+from ingest.markup import read_page, strip_markup
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_what_is_no_markup_survives(text: str) -> None:
         ("fish &amp; chips &lt;b&gt; &#233;&#x2014;&nbsp;ok", "fish & chips <b> é— ok"),
         ("<p>a</p><script>alert(1)</script><style>b{}</style>", "a"),
         ("<ul><li>one<li>two</ul>", "one\n\ntwo"),
-        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\n\nc"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
         ("before <!-- hidden --> <i>after</i>", "before after"),
         ("&lt;b&gt; once only: &amp;lt;", "<b> once only: &lt;"),
     ],
@@ -91,3 +93,69 @@ def test_markup_of_any_kind_is_no_crash(text: str) -> None:
 
 def test_deeply_nested_markup_is_text_still() -> None:
     assert clean_text("<div>" * 5000 + "deep" + "</div>" * 5000) == "deep"
+
+
+def seconds(html: str) -> float:
+    start = time.process_time()
+    read_page(html)
+    strip_markup(html)
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "<p>hello",
+            "<div>",
+            "<b>x",
+            "<",
+            "<a",
+            "</",
+            "<!",
+            "<!-- a",
+            "<a b='",
+            "<a b='>",
+            "<svg>",
+        ),
+        *(
+            "<script>",
+            "<title>",
+            "&",
+            "<a b=\"'",
+            "<![CDATA[",
+            "<h1>x</h1>",
+            "<noscript>x</noscript>",
+        ),
+    ],
+)
+def test_the_time_grows_with_the_length_alone(piece: str) -> None:
+    short, long = (min(seconds(piece * n) for _ in range(3)) for n in (2_000, 20_000))
+    assert long < 30 * short + 0.05, f"ten times the text took {long / short:.0f} times as long"
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("a <b title='x > y'>bold</b> word", "a bold word"),
+        ("a <b title=it's>bold</b> isn't", "a bold isn't"),
+        ("<p>x<!-- <p>no</p> -->y<!doctype html><?php echo ?>z", "xyz"),
+        ("<script>if (a < b) '</p>'</script>shown", "shown"),
+        ("<script src=x />shown<script>hidden</script>", "shown"),
+        ("<svg><title>no</title><text>no</text></svg>shown", "shown"),
+        ("<noscript>never closed, shown", "never closed, shown"),
+        ("<title>T</title><textarea><b>shown</b></textarea>", "<b>shown</b>"),
+        ("one\n  two <pre>a\n  b</pre>", "one two\n\na\nb"),
+        ("<table><tr><td>a<td>b<tr><td>c</table>", "a b\nc"),
+        ("a &lt;b&gt; &amp;amp; &copy; &nope; &#x110000; <3 <", "a <b> &amp; © &nope; \ufffd <3 <"),
+        ("<![CDATA[ x ]]>y", "y"),
+    ],
+)
+def test_a_page_as_a_browser_shows_it(html: str, expected: str) -> None:
+    _, sections = read_page(html)
+    assert clean_text("".join(section.text for section in sections), plain=True) == expected
+
+
+def test_the_title_of_a_page() -> None:
+    assert read_page("<svg><title>no</title></svg><title>T &amp; U</title><h1>H</h1>")[0] == "T & U"
+    assert read_page("<title> </title><h2>H <i>1</i></h2><h1>no</h1>")[0] == "H 1"
