@@ -93,15 +93,15 @@ class Bar:
     def __init__(self, bar: RichProgress, meter: Meter) -> None:
         self._bar, self._meter, self._rate = bar, meter, Rate()
         self._task: TaskID = bar.add_task("ingest", total=meter.total, state="starting")
-        self._records = 0
+        self._records = self._done = 0
 
     def update(self, records: int) -> None:
-        self._records = records
+        self._records, self._done = records, self._meter.done
         self.tick()
 
     def tick(self) -> None:
         state = f"{self._rate(self._records)} {printable(self._meter.name)}"
-        self._bar.update(self._task, completed=self._meter.done, state=state)
+        self._bar.update(self._task, completed=self._done, state=state)
 
     def say(self, line: str) -> None:
         self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -114,10 +114,10 @@ class Lines:
         self._stream, self._meter, self._quiet = stream, meter, quiet
         self._rate = Rate()
         self._start = self._last = time.monotonic()
-        self._records = 0
+        self._records = self._done = 0
 
     def update(self, records: int) -> None:
-        self._records = records
+        self._records, self._done = records, self._meter.done
         self.tick()
 
     def tick(self) -> None:
@@ -133,7 +133,7 @@ class Lines:
         self._stream.flush()
 
     def _left(self, seconds: float) -> str:
-        total, done = self._meter.total, self._meter.done
+        total, done = self._meter.total, self._done  # what is read may not be stored yet
         if not total or not done:
             return ""
         left = seconds * max(total - done, 0) / done
