@@ -30,7 +30,15 @@ class WeaviateSettings(BaseModel):
     vectorizer_settings: dict[str, Any]
     vectors: Literal["auto", "ours", "server"]
     tokenization: Literal[
-        "word", "lowercase", "whitespace", "trigram", "gse", "gse_ch", "kagome_ja", "kagome_kr"
+        "auto",
+        "word",
+        "lowercase",
+        "whitespace",
+        "trigram",
+        "gse",
+        "gse_ch",
+        "kagome_ja",
+        "kagome_kr",
     ]
 
     index: Literal["hnsw", "flat", "dynamic", "hfresh"] | None

@@ -23,6 +23,7 @@ from search.terminal import run_command
 
 PROG = "python -m search.serve"
 
+STOP_SECONDS = 10  # for requests under way; the models get as long again for their batch
 EPILOG = """\
 Weaviate calls it when told (on the server):
   ENABLE_MODULES=text2vec-transformers,reranker-transformers
@@ -84,7 +85,11 @@ def run(settings: config.Settings, host: str, port: int) -> int:
     models = load_models(settings)
     print(f"search.serve: {describe(models.meta())}", flush=True)
     print(f"search.serve: listening on http://{host}:{port} (Ctrl-C to stop)", flush=True)
-    server = uvicorn.Server(uvicorn.Config(build_app(models), log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(models), log_level="warning", timeout_graceful_shutdown=STOP_SECONDS
+        )
+    )
     server.run(sockets=[place])
     return 0
 

@@ -20,8 +20,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from search.errors import InputError, SearchError
-from search.serve.merging import Overloaded
+from search.serve.merging import Answer, Overloaded, Result, Stopped
 from search.serve.models import Models, Task
+
+# Weaviate asks for one text, or for the scores of 32; our own passages have some thousand bytes.
+MAX_BODY_BYTES = 4_000_000
+GONE_SECONDS = 1.0
 
 
 class VectorConfig(BaseModel):
@@ -46,23 +50,23 @@ def build_app(models: Models) -> Starlette:
     """The service over these models; it closes them when it stops."""
 
     async def vectors(request: Request) -> Response:
-        wanted = VectorRequest.model_validate_json(await request.body())
+        wanted = VectorRequest.model_validate_json(await _body(request))
         if wanted.config.dimensions not in (None, models.dimensions):
             raise InputError(
                 f"dimensions is {wanted.config.dimensions}; this model's vectors have "
                 f"{models.dimensions}"
             )
         task = wanted.config.task_type
-        (vector,) = await asyncio.wrap_future(models.vector(wanted.text, task))
+        (vector,) = await _result(request, models.vector(wanted.text, task))
         size = len(vector)
         answer = {"text": wanted.text, "vector": vector.tolist(), "dim": size, "dims": size}
         return JSONResponse(answer)
 
     async def rerank(request: Request) -> Response:
-        wanted = RerankRequest.model_validate_json(await request.body())
+        wanted = RerankRequest.model_validate_json(await _body(request))
         if not models.reranks:
             raise HTTPException(501, "this service runs without a reranker (rerank: false)")
-        found = await asyncio.wrap_future(models.scores(wanted.query, wanted.documents))
+        found = await _result(request, models.scores(wanted.query, wanted.documents))
         if not all(map(math.isfinite, found)):
             raise RuntimeError("the reranker gave a score that is not a number")
         pairs = zip(wanted.documents, found, strict=True)
@@ -80,8 +84,12 @@ def build_app(models: Models) -> Starlette:
         return JSONResponse(models.meta())
 
     async def alive(request: Request) -> Response:
-        """The models are loaded before the port opens: whoever answers is ready."""
         return Response(status_code=204)
+
+    async def ready(request: Request) -> Response:
+        """The models are loaded before the port opens; later one may be stuck."""
+        fault = models.fault()
+        return Response(status_code=204) if fault is None else _error(503, fault)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -94,7 +102,7 @@ def build_app(models: Models) -> Starlette:
             Route("/vectors", vectors, methods=["POST"]),
             Route("/rerank", rerank, methods=["POST"]),
             Route("/meta", meta),
-            Route("/.well-known/ready", alive),
+            Route("/.well-known/ready", ready),
             Route("/.well-known/live", alive),
         ],
         exception_handlers={
@@ -104,6 +112,26 @@ def build_app(models: Models) -> Starlette:
             Exception: _on_any,
         },
     )
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body, if it is not too large to take on."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"the request is larger than {MAX_BODY_BYTES:,} bytes")
+    return bytes(body)
+
+
+async def _result(request: Request, answer: Answer[Result]) -> list[Result]:
+    """What the model answers; work for a caller who has left is given up."""
+    waiting = asyncio.wrap_future(answer)
+    while not waiting.done():
+        await asyncio.wait({waiting}, timeout=GONE_SECONDS)
+        if not waiting.done() and await request.is_disconnected():
+            answer.abandon()
+    return await waiting
 
 
 def _error(status: int, message: str) -> Response:
@@ -120,7 +148,8 @@ async def _on_invalid(request: Request, error: Any) -> Response:
 
 
 async def _on_search_error(request: Request, error: Any) -> Response:
-    status = 422 if isinstance(error, InputError) else 503 if isinstance(error, Overloaded) else 500
+    passing = isinstance(error, (Overloaded, Stopped))
+    status = 422 if isinstance(error, InputError) else 503 if passing else 500
     return _error(status, str(error))
 
 

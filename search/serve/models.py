@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.serve.merging import Merger
+from search.serve.merging import Answer, Merger
 from search.types import EmbeddingInfo
+
+# What a model reads of one text; passages of this project have some thousand characters. The rest
+# is cut before it is tokenized: of 10 MB that alone would take minutes and gigabytes.
+MAX_CHARACTERS = 20_000
+STUCK_SECONDS = 60.0
 
 Task = Literal["query", "passage"]
 Vector = NDArray[np.float32]  # (dimensions,)
@@ -56,14 +60,25 @@ class Models:
     def dimensions(self) -> int:
         return self._embedder.info.dimensions
 
-    def vector(self, text: str, task: Task) -> Future[list[Vector]]:
+    def vector(self, text: str, task: Task) -> Answer[Vector]:
         """One vector of length 1; a query and a passage may have prefixes of their own."""
-        return self._vectors.submit([(task, text)])
+        text = text[:MAX_CHARACTERS]
+        return self._vectors.submit([(task, text)], len(text))
 
-    def scores(self, query: str, texts: Sequence[str]) -> Future[list[float]]:
+    def scores(self, query: str, texts: Sequence[str]) -> Answer[float]:
         """One probability for each text, in order."""
         assert self._scores is not None
-        return self._scores.submit([(query, text) for text in texts])
+        pairs = [(query, text[:MAX_CHARACTERS]) for text in texts]
+        return self._scores.submit(pairs, sum(len(text) for _, text in pairs))
+
+    def fault(self) -> str | None:
+        """Why no answers are to be expected, or None."""
+        mergers = {"embedding model": self._vectors, "reranker": self._scores}
+        for name, merger in mergers.items():
+            seconds = 0.0 if merger is None else merger.busy_seconds()
+            if seconds > STUCK_SECONDS:
+                return f"the {name} has been at one batch for {seconds:.0f} s"
+        return None
 
     def meta(self) -> dict[str, Any]:
         """What runs here."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from search.store.weaviate.connect import connect
+from search.store.weaviate.client import connect
 
 ROOT = Path(__file__).parents[2]
 CLASS = "IngestBenchmark"
@@ -73,9 +73,9 @@ def drop() -> None:
     settings = config.load(environment=os.environ)
     if settings.weaviate_url is None:
         raise SystemExit("set WEAVIATE_URL to a server that calls `python -m search.serve`")
-    client, _ = connect(settings.weaviate_url, settings.weaviate)
-    client.collections.delete(CLASS)
-    client.close()
+    server = connect(settings.weaviate_url, settings.weaviate)
+    server.client.collections.delete(CLASS)
+    server.close()
 
 
 def main() -> None:

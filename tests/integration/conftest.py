@@ -5,38 +5,64 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from weaviate_server import HOW_TO, Server, any_server, find_binary
+from weaviate_server import Killable, Maker, Missing, Server, any_server, find_binary, killable
 
 USED: list[str] = []
 
 
 @pytest.fixture(scope="session")
-def weaviate_or_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
-    with any_server(tmp_path_factory.mktemp("weaviate")) as server:
-        if server is not None:
-            with urllib.request.urlopen(f"{server.url}/v1/meta") as answer:
-                version = json.load(answer)["version"]
-            USED.append(f"Weaviate {version} at {server.url} ({server.kind})")
+def weaviate_or_reason(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | str]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(any_server(tmp_path_factory.mktemp("weaviate")))
+        except Missing as reason:
+            yield str(reason)
+            return
+        with urllib.request.urlopen(f"{server.url}/v1/meta") as answer:
+            version = json.load(answer)["version"]
+        USED.append(f"Weaviate {version} at {server.url} ({server.kind})")
         yield server
 
 
 @pytest.fixture(scope="session")
-def weaviate_server(weaviate_or_none: Server | None) -> Server:
-    """A server that answers; the test is skipped, saying how to get one, when there is none."""
-    if weaviate_or_none is None:
-        pytest.skip(HOW_TO)
-    return weaviate_or_none
+def weaviate_server(weaviate_or_reason: Server | str) -> Server:
+    """A server that answers; the test is skipped, saying why and what to do, when there is none."""
+    if isinstance(weaviate_or_reason, str):
+        pytest.skip(weaviate_or_reason)
+    return weaviate_or_reason
+
+
+@pytest.fixture
+def make_weaviate(tmp_path: Path) -> Iterator[Maker]:
+    """Servers of the test's own, to be killed and started again; binaries or containers."""
+    with ExitStack() as stack:
+        try:
+            maker = stack.enter_context(killable(tmp_path))
+        except Missing as reason:
+            pytest.skip(f"this test kills servers: {reason}")
+        yield maker
+
+
+@pytest.fixture
+def own_weaviate(make_weaviate: Maker) -> Killable:
+    """One such server, started."""
+    server = make_weaviate()
+    server.start()
+    server.wait()
+    return server
 
 
 @pytest.fixture(scope="session")
 def weaviate_binary() -> str:
-    """For tests that have to kill and restart servers of their own."""
+    """For tests that need the server as a process of this machine."""
     path = find_binary()
     if path is None:
-        pytest.skip("this test kills servers: set WEAVIATE_BINARY to a weaviate binary")
+        pytest.skip("this test runs the server as a process: set WEAVIATE_BINARY to a binary of it")
     return path
 
 

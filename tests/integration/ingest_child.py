@@ -38,5 +38,5 @@ if __name__ == "__main__":
     import ingest.__main__
     import ingest.pipeline
 
-    ingest.pipeline.BATCH_DOCUMENTS = 8
+    ingest.pipeline.BATCH_DOCUMENTS = int(os.environ.get("DOCUMENTS_A_BATCH", "8"))
     sys.exit(ingest.__main__.main(sys.argv[1:]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from store_support import HashedWords, random_entries
 from tls_front import Front, missing, tls_front
-from weaviate_server import Binary
+from weaviate_server import Missing, killable
 
 import config
 from config import Settings
@@ -25,18 +25,18 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def front(weaviate_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     if absent := missing():
         pytest.skip(f"this test puts a server behind TLS: install {' and '.join(absent)}")
     folder = tmp_path_factory.mktemp("tls")
-    binary = Binary(weaviate_binary, folder / "data", KEYS)
-    binary.start()
-    try:
-        binary.wait()
-        with tls_front(binary.server, folder / "front") as front:
-            yield front
-    finally:
-        binary.stop()
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(killable(folder))(KEYS)
+        except Missing as reason:
+            pytest.skip(f"this test has a server of its own: {reason}")
+        server.start()
+        server.wait()
+        yield stack.enter_context(tls_front(server.server, folder / "front"))
 
 
 @pytest.fixture

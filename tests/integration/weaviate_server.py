@@ -1,4 +1,4 @@
-"""A real Weaviate for the tests: one that runs already, a container, or a binary on hand."""
+"""A real Weaviate for the tests: one that runs already, a binary on hand, or a container."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
+from uuid import uuid4
+
+import weaviate
 
 IMAGE = "semitechnologies/weaviate:1.39.0"
 MODULES = "text2vec-transformers,reranker-transformers"
 HOW_TO = (
-    "no Weaviate to test against: set WEAVIATE_URL (and SEARCH_WEAVIATE__GRPC_PORT) to one that "
-    "runs, or start Docker and install testcontainers, or set WEAVIATE_BINARY to a weaviate "
-    "binary (or put it on the PATH)"
+    "set WEAVIATE_URL (and SEARCH_WEAVIATE__GRPC_PORT) to one that runs, or WEAVIATE_BINARY to a "
+    "weaviate binary (or put it on the PATH), or start Docker"
 )
 READY_SECONDS = 60
 DOCKER_SOCKET = Path("/var/run/docker.sock")
@@ -50,7 +52,69 @@ class Server:
         return {"weaviate_url": self.url, "weaviate.grpc_port": self.grpc_port}
 
 
-# A place of its own for each test process, and below the ports that the system hands out.
+class Killable(Protocol):
+    """A Weaviate of a test's own, with ports and data that stay the same when it starts again."""
+
+    @property
+    def server(self) -> Server: ...
+
+    def start(self) -> None: ...
+
+    def wait(self) -> None:
+        """Until it says that it is ready."""
+
+    def kill(self) -> None:
+        """As a power cut: no chance to flush."""
+
+    def stop(self) -> None:
+        """As a service manager does."""
+
+    def remove(self) -> None:
+        """Stop it for good."""
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """How many passages are there, and how many are found by their own vectors and own words."""
+
+    passages: int
+    by_vector: int
+    by_words: int
+
+    def __str__(self) -> str:
+        return f"{self.passages} / {self.by_vector} / {self.by_words}"
+
+
+def lookups(server: Server, collection: str = "Document") -> Lookups:
+    """Asked with the plain client, whatever the project's own code makes of it.
+
+    The last word of each passage has to be in no other.
+    """
+    with weaviate.connect_to_local(
+        *server.rest, grpc_port=server.grpc_port, skip_init_checks=True
+    ) as client:
+        objects = client.collections.use(collection)
+        searched = (
+            "words" if "words" in {p.name for p in objects.config.get().properties} else "text"
+        )
+        passages = by_vector = by_words = 0
+        for one in objects.iterator(include_vector=True):
+            passages += 1
+            near = objects.query.near_vector(
+                one.vector["default"], target_vector="default", limit=10, return_properties=[]
+            )
+            by_vector += any(other.uuid == one.uuid for other in near.objects)
+            own = str(one.properties["text"]).split()[-1].strip(".")
+            words = objects.query.bm25(own, query_properties=[searched], limit=3)
+            by_words += any(other.uuid == one.uuid for other in words.objects)
+    return Lookups(passages, by_vector, by_words)
+
+
+class Missing(Exception):
+    """There is no Weaviate of that kind here, and why."""
+
+
+# Each test process takes ports of its own, below those that the system hands out.
 _next_port = 20_000 + os.getpid() % 100 * 100
 
 
@@ -80,6 +144,7 @@ def environment(modules_at: str) -> dict[str, str]:
         "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
         "DISABLE_TELEMETRY": "true",
         "LOG_LEVEL": "warning",
+        "ASYNC_INDEXING": "true",
         "ENABLE_MODULES": MODULES,
         "TRANSFORMERS_INFERENCE_API": modules_at,
         "RERANKER_INFERENCE_API": modules_at,
@@ -90,7 +155,7 @@ def environment(modules_at: str) -> dict[str, str]:
 
 @dataclass
 class Binary:
-    """A weaviate process with ports and a folder of its own; it can be killed and started again."""
+    """A weaviate process; it can be killed and started again."""
 
     path: str
     folder: Path
@@ -137,11 +202,13 @@ class Binary:
         wait_until_ready(self.server.url)
 
     def kill(self) -> None:
-        """As a power cut: no chance to flush."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
+
+    def remove(self) -> None:
+        self.stop()
 
     def _end(self, how: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -153,8 +220,122 @@ class Binary:
                 self.process.wait()
 
 
-def cluster(path: str, folder: Path, count: int) -> list[Binary]:
-    """Nodes of one cluster on this machine, not started."""
+class Container:
+    """A container of IMAGE; the data lie in it, and go with it."""
+
+    def __init__(
+        self, docker: Any, extra: Mapping[str, str] | None = None, network: str = ""
+    ) -> None:
+        self._docker = docker
+        self._network = network
+        self.name = f"weaviate-test-{uuid4().hex[:8]}"
+        self.rest, self.grpc, self.service = free_ports(3)
+        self.extra: Mapping[str, str] = extra or {}
+        self._container: Any = None
+
+    @property
+    def server(self) -> Server:
+        kind = f"container {IMAGE}"
+        return Server(f"http://127.0.0.1:{self.rest}", self.grpc, kind, self.service, "0.0.0.0")
+
+    def start(self) -> None:
+        if self._container is not None:
+            self._container.start()
+            return
+        own = {"CLUSTER_HOSTNAME": self.name, "PERSISTENCE_DATA_PATH": "/var/lib/weaviate"}
+        told = environment(f"http://host.docker.internal:{self.service}") | own | dict(self.extra)
+        self._container = self._docker.containers.run(
+            IMAGE,
+            detach=True,
+            name=self.name,
+            hostname=self.name,
+            environment=told,
+            network=self._network or None,
+            ports={"8080": ("127.0.0.1", self.rest), "50051": ("127.0.0.1", self.grpc)},
+            extra_hosts={"host.docker.internal": "host-gateway"},
+        )
+
+    def wait(self) -> None:
+        wait_until_ready(self.server.url)
+
+    def kill(self) -> None:
+        self._container.kill()
+        self._container.wait()
+
+    def stop(self) -> None:
+        self._container.stop(timeout=30)
+
+    def remove(self) -> None:
+        if self._container is not None:
+            self._container.remove(force=True, v=True)
+
+
+class Maker(Protocol):
+    """Makes servers, not started, with these variables besides their own."""
+
+    def __call__(self, extra: Mapping[str, str] | None = None) -> Killable: ...
+
+
+@contextmanager
+def killable(folder: Path) -> Iterator[Maker]:
+    """Servers of a binary, or of containers; all are removed at the end. Raises Missing."""
+    made: list[Killable] = []
+    path = find_binary()
+    docker = None if path else _docker()
+
+    def make(extra: Mapping[str, str] | None = None) -> Killable:
+        one: Killable = (
+            Binary(path, folder / f"data{len(made)}", extra or {})
+            if path
+            else Container(docker, extra)
+        )
+        made.append(one)
+        return one
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            with suppress(Exception):
+                one.remove()
+        if docker is not None:
+            docker.close()
+
+
+@contextmanager
+def cluster(folder: Path, count: int) -> Iterator[Sequence[Killable]]:
+    """Nodes of one cluster on this machine, started. Raises Missing."""
+    path = find_binary()
+    if path:
+        nodes = _binary_nodes(path, folder, count)
+        with _running(nodes):
+            yield nodes
+        return
+    with closing(_docker()) as docker:
+        network = docker.networks.create(f"weaviate-test-{uuid4().hex[:8]}")
+        try:
+            containers = _container_nodes(docker, network.name, count)
+            with _running(containers):
+                yield containers
+        finally:
+            network.remove()
+
+
+@contextmanager
+def _running(nodes: Sequence[Killable]) -> Iterator[None]:
+    try:
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.wait()
+        yield
+    finally:
+        for node in nodes:
+            with suppress(Exception):
+                node.remove()
+
+
+def _binary_nodes(path: str, folder: Path, count: int) -> list[Binary]:
     nodes = [Binary(path, folder / f"node{i}") for i in range(count)]
     shared = {
         "RAFT_JOIN": ",".join(f"{node.name}:{node.raft}" for node in nodes),
@@ -166,64 +347,64 @@ def cluster(path: str, folder: Path, count: int) -> list[Binary]:
     return nodes
 
 
+def _container_nodes(docker: Any, network: str, count: int) -> list[Container]:
+    nodes = [Container(docker, network=network) for _ in range(count)]
+    shared = {
+        "RAFT_JOIN": ",".join(node.name for node in nodes),
+        "RAFT_BOOTSTRAP_EXPECT": str(count),
+        "CLUSTER_GOSSIP_BIND_PORT": "7100",
+        "CLUSTER_DATA_BIND_PORT": "7101",
+    }
+    for node in nodes:
+        first = {"CLUSTER_JOIN": f"{nodes[0].name}:7100"} if node is not nodes[0] else {}
+        node.extra = shared | first
+    return nodes
+
+
 def find_binary() -> str | None:
-    return os.environ.get("WEAVIATE_BINARY") or shutil.which("weaviate")
+    """WEAVIATE_BINARY, or, where no Docker runs, the one on the PATH."""
+    if path := os.environ.get("WEAVIATE_BINARY"):
+        return path
+    return None if DOCKER_SOCKET.exists() else shutil.which("weaviate")
 
 
 @contextmanager
-def any_server(folder: Path) -> Iterator[Server | None]:
-    """In the order of HOW_TO; None when there is none."""
+def any_server(folder: Path) -> Iterator[Server]:
+    """One for all tests that kill none. Raises Missing."""
     if url := os.environ.get("WEAVIATE_URL"):
         yield Server(url, int(os.environ.get("SEARCH_WEAVIATE__GRPC_PORT", "50051")), "running")
         return
-    with _container() as server:
-        if server is not None:
-            yield server
-            return
-    if path := find_binary():
-        binary = Binary(path, folder / "data")
-        binary.start()
-        try:
-            binary.wait()
-            yield binary.server
-        finally:
-            binary.stop()
-        return
-    yield None
+    with killable(folder) as make:
+        one = make()
+        one.start()
+        one.wait()
+        yield one.server
 
 
-@contextmanager
-def _container() -> Iterator[Server | None]:
-    """Through testcontainers, where it is installed and Docker runs and has or gets the image."""
+def _docker() -> Any:
+    """A client of Docker, which has the image. Raises Missing."""
     if not (os.environ.get("DOCKER_HOST") or DOCKER_SOCKET.exists()):
-        yield None
-        return
+        raise Missing(f"no Weaviate to test against, and no Docker: {HOW_TO}")
     try:
         import docker
-        from testcontainers.core.container import DockerContainer
     except ModuleNotFoundError:
-        yield None
-        return
-    (service,) = free_ports(1)
+        raise Missing("Docker runs, but its Python client is missing: pip install docker") from None
     try:
-        with closing(docker.from_env()) as client:
-            client.ping()
-        container = DockerContainer(IMAGE).with_exposed_ports(8080, 50051)
-        for name, value in environment(f"http://host.docker.internal:{service}").items():
-            container.with_env(name, value)
-        container.with_env("CLUSTER_HOSTNAME", "node1")
-        container.with_kwargs(extra_hosts={"host.docker.internal": "host-gateway"})
-        container.start()
-    except docker.errors.DockerException:
-        yield None
-        return
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        raise Missing(f"Docker does not answer ({error}): {HOW_TO}") from error
     try:
-        rest, grpc = (int(container.get_exposed_port(port)) for port in (8080, 50051))
-        url = f"http://{container.get_container_host_ip()}:{rest}"
-        wait_until_ready(url)
-        yield Server(url, grpc, f"container {IMAGE}", service, "0.0.0.0")
-    finally:
-        container.stop()
+        try:
+            client.images.get(IMAGE)
+        except docker.errors.ImageNotFound:
+            client.images.pull(*IMAGE.split(":"))
+    except docker.errors.DockerException as error:
+        client.close()
+        raise Missing(
+            f"Docker runs, but {IMAGE} is not here and cannot be pulled ({error}): {HOW_TO}"
+        ) from error
+    return client
 
 
 def wait_until_ready(url: str) -> None:

@@ -82,6 +82,7 @@ def test_each_node_calls_our_service_where_it_listens(names: list[str]) -> None:
             "reranker-transformers",
         ]
         assert environment["DISABLE_TELEMETRY"] == "true"
+        assert environment["ASYNC_INDEXING"] == "true"  # or a crash costs documents
         assert service["depends_on"]["models"]["condition"] == "service_healthy"
     assert str(args.port) in " ".join(models["healthcheck"]["test"])
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from search.errors import QueryTooLong
-from search.serve.app import build_app
-from search.serve.models import Models
+from search.serve.app import MAX_BODY_BYTES, build_app
+from search.serve.merging import Merger
+from search.serve.models import MAX_CHARACTERS, Models
 from search.types import EmbeddingInfo
 
 
@@ -124,3 +125,23 @@ def test_without_a_reranker_rerank_says_so() -> None:
         answer = client.post("/rerank", json={"query": "x", "documents": ["a"]})
         assert (answer.status_code, "without a reranker" in answer.json()["error"]) == (501, True)
         assert client.get("/meta").json()["reranker"] is None
+
+
+def test_a_text_is_cut_before_the_model_sees_it(client: TestClient) -> None:
+    assert vectors(client, "x" * 3_000_000).json()["vector"] == [float(MAX_CHARACTERS), 1.0]
+
+
+def test_a_body_that_is_too_large_is_refused_unread(client: TestClient) -> None:
+    answer = client.post("/rerank", content=b"[" * (MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413
+    assert f"{MAX_BODY_BYTES:,} bytes" in answer.json()["error"]
+
+
+def test_ready_says_that_a_model_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = Models(Lengths(), Share())
+    with TestClient(build_app(models)) as client:
+        assert client.get("/.well-known/ready").status_code == 204
+        monkeypatch.setattr(Merger, "busy_seconds", lambda self: 61.0)
+        answer = client.get("/.well-known/ready")
+        assert (answer.status_code, client.get("/.well-known/live").status_code) == (503, 204)
+        assert answer.json()["error"] == "the embedding model has been at one batch for 61 s"

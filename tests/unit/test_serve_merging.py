@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from search.serve.merging import Merger, Overloaded
+from search.serve.merging import ITEMS_AT_ONCE, Merger, Overloaded, Stopped
 
 
 class Gate:
@@ -47,7 +48,7 @@ def test_what_arrives_while_a_batch_runs_is_the_next_batch(gate: Gate) -> None:
 
 
 def test_a_batch_is_bounded(gate: Gate) -> None:
-    merger: Merger[int, int] = Merger(gate, most_items=3)
+    merger: Merger[int, int] = Merger(gate, max_items=3)
     merger.submit([0])
     assert gate.entered.wait(5)
     futures = [merger.submit([i]) for i in range(1, 6)]
@@ -88,7 +89,7 @@ def test_a_short_answer_is_an_error_and_not_someone_elses(gate: Gate) -> None:
 
 
 def test_a_full_queue_says_so(gate: Gate) -> None:
-    merger: Merger[int, int] = Merger(gate, most_waiting=1)
+    merger: Merger[int, int] = Merger(gate, max_waiting=1)
     merger.submit([0])
     assert gate.entered.wait(5)
     waiting = merger.submit([1])
@@ -97,3 +98,43 @@ def test_a_full_queue_says_so(gate: Gate) -> None:
     gate.open.set()
     assert waiting.result(5) == [2]
     merger.close()
+
+
+def test_waiting_work_is_bounded_in_bytes(gate: Gate) -> None:
+    merger: Merger[int, int] = Merger(gate, max_waiting_bytes=100)
+    large = merger.submit([0], size=1000)  # alone, it is taken
+    assert gate.entered.wait(5)
+    waiting = merger.submit([1], size=60)
+    with pytest.raises(Overloaded, match="60 bytes of text wait"):
+        merger.submit([2], size=60)
+    gate.open.set()
+    assert (large.result(5), waiting.result(5)) == ([0], [2])
+    assert merger.submit([3], size=60).result(5) == [6]
+    merger.close()
+
+
+def test_work_for_callers_who_left_is_given_up_between_parts(gate: Gate) -> None:
+    merger: Merger[int, int] = Merger(gate)
+    answer = merger.submit(list(range(20, 20 + 3 * ITEMS_AT_ONCE)))
+    assert gate.entered.wait(5)
+    answer.abandon()
+    gate.open.set()
+    with pytest.raises(Stopped, match="left"):
+        answer.result(5)
+    assert [len(batch) for batch in gate.batches] == [ITEMS_AT_ONCE]
+    merger.close()
+
+
+def test_a_stuck_model_shows_and_does_not_keep_the_service_from_stopping(gate: Gate) -> None:
+    merger: Merger[int, int] = Merger(gate)
+    assert merger.busy_seconds() == 0
+    answer = merger.submit(list(range(20, 20 + 3 * ITEMS_AT_ONCE)))
+    assert gate.entered.wait(5)
+    time.sleep(0.05)
+    assert merger.busy_seconds() >= 0.05
+    started = time.monotonic()
+    merger.close(seconds=0.1)
+    assert time.monotonic() - started < 3
+    gate.open.set()
+    with pytest.raises(Stopped, match="stopping"):
+        answer.result(5)

@@ -8,7 +8,7 @@ import pytest
 
 import config
 from search.errors import ConfigError
-from search.store.weaviate.address import Address, address_of
+from search.store.weaviate.client import Address, address_of, request_headers
 
 
 def address(url: str, **settings: Any) -> Address:
@@ -54,3 +54,21 @@ def test_an_unusable_url_is_named(url: str) -> None:
 def test_one_port_cannot_be_both() -> None:
     with pytest.raises(ConfigError, match="both name localhost:50051"):
         address("http://localhost:50051")
+
+
+@pytest.mark.parametrize("given", ["key\n", " key\r\n", "key"])
+def test_the_line_end_of_a_file_with_a_key_is_no_part_of_it(given: str) -> None:
+    settings = config.load({"weaviate.api_key": given}).weaviate
+    assert request_headers(settings) == {"Authorization": "Bearer key"}
+
+
+@pytest.mark.parametrize("key", ["secrét", "sec\nret", "secret\x00"])
+def test_a_key_that_no_header_can_carry_is_named_and_not_shown(key: str) -> None:
+    for flags in ({"weaviate.api_key": key}, {"weaviate.headers": {"X-Key": key}}):
+        with pytest.raises(ConfigError, match=r"cannot carry") as caught:
+            request_headers(config.load(flags).weaviate)
+        assert "sec" not in str(caught.value)
+
+
+def test_an_empty_key_is_none() -> None:
+    assert request_headers(config.load({"weaviate.api_key": "\n"}).weaviate) == {}

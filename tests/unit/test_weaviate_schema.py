@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ MODEL = EmbeddingInfo("mini", "abc", 384, "query: ", "passage: ")
 
 def made(vectorizer: str = "none", **settings: Any) -> dict[str, Any]:
     flags = {f"weaviate.{name}": value for name, value in settings.items()}
-    return schema.class_schema(config.load(flags).weaviate, vectorizer, MODEL)
+    described = schema.Description(MODEL)
+    return schema.class_schema(config.load(flags).weaviate, vectorizer, described)
 
 
 def test_ids_are_stable_and_differ() -> None:
@@ -26,9 +28,19 @@ def test_ids_are_stable_and_differ() -> None:
 
 
 def test_the_description_carries_the_embedding_model() -> None:
-    assert schema.embedding_of(made()["description"]) == MODEL
-    assert schema.embedding_of("Somebody's articles") is None
-    assert schema.embedding_of(None) is None
+    assert schema.description_of(made()["description"]) == schema.Description(MODEL)
+    queries_here = schema.Description(MODEL, our_queries=True)
+    assert schema.description_of(str(queries_here)) == queries_here
+    assert schema.description_of("Somebody's articles") is None
+    assert schema.description_of(None) is None
+
+
+def test_a_description_of_another_version_is_read() -> None:
+    text = made()["description"]
+    older = text.replace(', "passage_prefix": "passage: "', "")
+    newer = text.replace('"name"', '"quality": 3, "name"')
+    assert schema.description_of(older).embedding == replace(MODEL, passage_prefix="")
+    assert schema.description_of(newer).embedding == MODEL
 
 
 def test_only_the_text_is_embedded_and_without_the_class_name() -> None:
@@ -80,8 +92,11 @@ def test_what_was_not_asked_for_is_not_compared() -> None:
         ({"index": "flat"}, "index is 'hnsw', expected 'flat'"),
         ({"quantization": "rq"}, "index: rq is None, expected True"),
         ({"index_settings": {"efConstruction": 9}}, "index: efConstruction is 128, expected 9"),
-        ({"tokenization": "gse"}, "property text: tokenization is 'word', expected 'gse'"),
-        ({"tenant": "x"}, "multi-tenant is False, expected True"),
+        (
+            {"tenant": "x"},
+            "multi-tenant is False, expected True (weaviate.tenant names one tenant of a class "
+            "that has tenants)",
+        ),
     ],
 )
 def test_each_difference_is_named(settings: dict[str, Any], said: str) -> None:
@@ -89,6 +104,28 @@ def test_each_difference_is_named(settings: dict[str, Any], said: str) -> None:
         replication_factor=1, shards=1, index="hnsw", index_settings={"efConstruction": 128}
     )
     assert schema.differences(there, made(**settings)) == [said]
+
+
+def test_bm25_reads_the_words_of_the_embedded_store_unless_asked_otherwise() -> None:
+    searched = {p["name"] for p in made()["properties"] if p["indexSearchable"]}
+    assert searched == {"words"}
+    own = {p["name"] for p in made(tokenization="trigram")["properties"] if p["indexSearchable"]}
+    assert own == {"text"}
+
+
+def test_a_class_made_before_is_as_asked() -> None:
+    """Without sources, locations and words, and with BM25 on the text."""
+    there = made(tokenization="word")
+    later = {"metadata_values", "source_file", "source_line", "location"}
+    there["properties"] = [p for p in there["properties"] if p["name"] not in later]
+    assert schema.differences(there, made()) == []
+    assert schema.differences(there, made(tokenization="word")) == []
+    assert schema.differences(made(), made(tokenization="word")) != []
+
+
+def test_another_tokenization_is_named() -> None:
+    found = schema.differences(made(tokenization="word"), made(tokenization="gse"))
+    assert found == ["property text: tokenization is 'word', expected 'gse'"]
 
 
 def test_another_vectorizer_and_a_missing_property_are_named() -> None:

@@ -16,9 +16,11 @@ from weaviate.exceptions import (
     WeaviateRetryError,
 )
 
+import config
 from search.errors import StoreUnavailable
-from search.store.weaviate import sending
-from search.store.weaviate.sending import Object, Sender, cut
+from search.store.weaviate import writing
+from search.store.weaviate.objects import Object
+from search.store.weaviate.writing import Sender, cut
 
 
 def objects(count: int, size: int = 100) -> list[Object]:
@@ -38,12 +40,19 @@ class Server:
         self.stored: Counter[int] = Counter()
         self.requests: list[int] = []
         self.data = self
+        self.url = "there"
+        self.silent = False
+        self.most_after = 0  # what it takes once it has refused a request
+
+    def lives(self) -> bool:
+        return not self.silent
 
     def insert_many(self, objects: Sequence[Object]) -> Any:
         self.requests.append(len(objects))
         if len(self.requests) <= self.away:
             raise WeaviateRetryError("connection refused", 4)
         if len(objects) > self.most:
+            self.most = max(self.most, self.most_after)
             raise WeaviateBatchError(self.fault)
         errors = {}
         for i, one in enumerate(objects):
@@ -60,11 +69,12 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(writing, "PAUSE_SECONDS", 0)
 
 
 def send(server: Server, count: int, request_bytes: int = 10**6) -> dict[UUID, str]:
-    return Sender(server, "there", request_bytes, 2).send(objects(count))  # type: ignore[arg-type]
+    settings = config.load({"weaviate.batch_bytes": request_bytes}).weaviate
+    return Sender(server, server, settings).send(objects(count))  # type: ignore[arg-type]
 
 
 def test_runs_are_bounded_by_bytes() -> None:
@@ -76,11 +86,34 @@ def test_runs_are_bounded_by_bytes() -> None:
 @pytest.mark.parametrize(
     "fault", ["Deadline Exceeded", "grpc: received message larger than max (9 vs. 8)"]
 )
-def test_a_request_that_is_too_much_is_halved_until_it_fits(fault: str) -> None:
+def test_a_request_that_is_too_much_is_cut_until_it_fits(fault: str) -> None:
     server = Server(most=3, fault=fault)
     assert send(server, 20) == {}
     assert server.stored == Counter(range(20))
     assert max(server.requests[2:]) <= 10
+
+
+def test_a_silent_server_ends_the_import_after_one_request() -> None:
+    server = Server(most=3)
+    server.silent = True
+    with pytest.raises(StoreUnavailable, match=r"fell silent while 20 passages were sent"):
+        send(server, 20)
+    assert len(server.requests) == 1
+
+
+def test_a_slow_server_gets_smaller_requests_once() -> None:
+    server = Server(most=1)
+    with pytest.raises(WeaviateBatchError, match="Deadline Exceeded"):
+        send(server, 20)
+    assert server.requests == [20, 3]  # twice the time for one request, and no more
+
+
+@pytest.mark.parametrize("fault", ["Received RST_STREAM with error code 2", "could not find class"])
+def test_a_connection_broken_off_and_a_server_that_starts_are_tried_again(fault: str) -> None:
+    server = Server(fault=fault)
+    server.most, server.most_after = 0, 1000
+    assert send(server, 5) == {}
+    assert server.stored == Counter(range(5))
 
 
 def test_one_object_that_is_too_large_is_returned_with_the_reason() -> None:
@@ -135,14 +168,14 @@ def test_a_fault_of_the_server_stops_the_import(reason: str, said: str) -> None:
 
 def test_a_server_that_comes_back_gets_the_request_again() -> None:
     server = Server()
-    server.away = sending.RECONNECTS
+    server.away = writing.RECONNECTS
     assert send(server, 5) == {}
     assert server.stored == Counter(range(5))
 
 
 def test_a_server_that_stays_away_ends_it() -> None:
     server = Server()
-    server.away = sending.RECONNECTS + 1
+    server.away = writing.RECONNECTS + 1
     with pytest.raises(WeaviateRetryError):
         send(server, 5)
 

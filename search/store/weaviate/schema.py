@@ -1,28 +1,68 @@
-"""The class that holds passages, as Weaviate's JSON; pure data, no client.
+"""The class that holds passages: its properties, what filters compare, as Weaviate's JSON.
 
-One object is one passage. What is embedded and searched by BM25 is `text`, exactly
-`passage_input(title, passage)`: so the server's vectorizer and our own model read the same string.
+One object is one passage. `text` is what is embedded, exactly `passage_input(title, passage)`: so
+the server's vectorizer and our own model read the same string. `words` is the same text as BM25
+reads it: the words of the embedded store, so that every script is found.
+
+Weaviate fixes a metadata property's type by its first value and takes few names. So each field
+becomes up to three array properties, one for each kind of value: `year` → meta_year_number,
+meta_year_text, meta_year_boolean. A class takes MAX_FIELD_PROPERTIES of them; values of the fields
+after that go into one property for all, `metadata_values`, where = and != still find them. The
+values as they came are kept beside them, as JSON.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import sys
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from weaviate.classes.config import DataType, Property, Tokenization
+from weaviate.classes.query import Filter
+from weaviate.collections.classes.filters import FilterReturn
+
 from config import WeaviateSettings
-from search.errors import StoreError
-from search.types import EmbeddingInfo
+from search.errors import InputError, StoreError
+from search.types import Condition, EmbeddingInfo, Kind, Scalar, Value
 
 VECTOR = "default"
 NO_VECTORIZER = "none"
 PREFERRED_VECTORIZER = "text2vec-transformers"
 RERANKER = "reranker-transformers"
+WORDS = "words"
+FIELDS = "metadata_fields"
+VALUES = "metadata_values"
+PREFIX = "meta_"
+
+# Each is a schema change, which all nodes of a cluster agree on, and an index of its own.
+MAX_FIELD_PROPERTIES = 100
 
 _NAMESPACE = uuid.UUID("5e1f7a52-6a3f-5d0c-9c59-2f2b7d1c8e41")
 _DESCRIPTION = "Passages of a two-stage search. Embedding: "
+_HINTS = {"multi-tenant": " (weaviate.tenant names one tenant of a class that has tenants)"}
+_PLAIN = re.compile(r"[a-z0-9_]{1,100}")
+_TYPES: dict[Kind, DataType] = {
+    "number": DataType.NUMBER_ARRAY,
+    "text": DataType.TEXT_ARRAY,
+    "boolean": DataType.BOOL_ARRAY,
+}
+
+_STORED = {"indexFilterable": False, "indexSearchable": False}
+_FILTERED = {"indexFilterable": True, "indexSearchable": False}
+_SEARCHED = {"indexFilterable": False, "indexSearchable": True}
+# Came after classes were in use: an older class gets them when it is next written to.
+_ADDED: list[dict[str, Any]] = [
+    {"name": VALUES, "dataType": ["text[]"], "tokenization": "field", **_FILTERED},
+    {"name": "source_file", "dataType": ["text"], "tokenization": "field", **_FILTERED},
+    {"name": "source_line", "dataType": ["int"], **_STORED},
+    {"name": "location", "dataType": ["text"], "tokenization": "field", **_STORED},
+]
+ADDED = {str(known["name"]) for known in _ADDED}
 
 
 def object_id(document_id: str, passage_index: int) -> uuid.UUID:
@@ -30,8 +70,22 @@ def object_id(document_id: str, passage_index: int) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{passage_index}\n{document_id}")
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a class of ours says of its vectors: the model, and whether queries are embedded here
+    although the server has a vectorizer (which embeds passages as we do, and queries otherwise).
+    """
+
+    embedding: EmbeddingInfo
+    our_queries: bool = False
+
+    def __str__(self) -> str:
+        mark = {"our_queries": True} if self.our_queries else {}
+        return _DESCRIPTION + json.dumps(asdict(self.embedding) | mark)
+
+
 def class_schema(
-    settings: WeaviateSettings, vectorizer: str, embedding: EmbeddingInfo | None
+    settings: WeaviateSettings, vectorizer: str, description: Description | None
 ) -> dict[str, Any]:
     """The class to make, with only what the settings ask for; the server fills in the rest."""
     schema: dict[str, Any] = {
@@ -39,8 +93,8 @@ def class_schema(
         "properties": _properties(settings, vectorizer),
         "vectorConfig": {VECTOR: _vector_config(settings, vectorizer)},
     }
-    if embedding is not None:
-        schema["description"] = _DESCRIPTION + json.dumps(asdict(embedding))
+    if description is not None:
+        schema["description"] = str(description)
     if settings.replication_factor is not None:
         schema["replicationConfig"] = {"factor": settings.replication_factor}
     if settings.shards is not None:
@@ -58,11 +112,14 @@ def reranking(modules: Iterable[str]) -> dict[str, Any]:
     return {"moduleConfig": {RERANKER: {}}} if RERANKER in modules else {}
 
 
-def embedding_of(description: str | None) -> EmbeddingInfo | None:
-    """The embedding model that a class's description names."""
-    if not description or not description.startswith(_DESCRIPTION):
+def description_of(text: str | None) -> Description | None:
+    """What a class's description says; None: it is not a class of ours."""
+    if not text or not text.startswith(_DESCRIPTION):
         return None
-    return EmbeddingInfo(**json.loads(description.removeprefix(_DESCRIPTION)))
+    stored = json.loads(text.removeprefix(_DESCRIPTION))
+    known = {field.name for field in fields(EmbeddingInfo)}
+    embedding = EmbeddingInfo(**{name: stored[name] for name in stored.keys() & known})
+    return Description(embedding, bool(stored.get("our_queries")))
 
 
 def vectorizer_of(schema: Mapping[str, Any]) -> str:
@@ -77,34 +134,193 @@ def vectorizer_of(schema: Mapping[str, Any]) -> str:
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """One line for each thing that was asked for and is otherwise in the class that is there."""
-    there = _facts(found)
+    """One line for each thing that was asked for and is otherwise in the class that is there.
+
+    What an older class lacks only because it is older is no difference: it is added when it is
+    written to, and BM25 goes on reading `text` where there is no `words`.
+    """
+    there, asked = _facts(found), _facts(wanted)
+    names = {known["name"] for known in found["properties"]}
+    older = {name for name in ADDED | {WORDS} if name not in names}
+    if WORDS in older and f"property {WORDS}: dataType" in asked:
+        older.add("text")
     return [
-        f"{name} is {there.get(name)!r}, expected {value!r}"
-        for name, value in _facts(wanted).items()
-        if there.get(name) != value
+        f"{name} is {there.get(name)!r}, expected {value!r}{_HINTS.get(name, '')}"
+        for name, value in asked.items()
+        if there.get(name) != value and name.removeprefix("property ").split(":")[0] not in older
     ]
+
+
+def property_name(field: str, kind: Kind) -> str:
+    """A name that Weaviate takes, a different one for each field.
+
+    Names that it would refuse, or not tell apart (it ignores case), get a hash of the original.
+    """
+    if not _PLAIN.fullmatch(field):
+        digest = hashlib.sha256(field.encode()).hexdigest()[:16]
+        field = f"{re.sub('[^a-z0-9]+', '_', field.lower())[:40]}_x{digest}"
+    return f"{PREFIX}{field}_{kind}"
+
+
+def metadata_properties(
+    metadata: Mapping[str, Value], known: Container[str] | None = None
+) -> dict[str, list[Any]]:
+    """The filterable properties of one document; `metadata_fields` names the fields it has.
+
+    Values whose property the class does not have (None: it has each) go to `metadata_values`.
+    """
+    properties: dict[str, list[Any]] = {FIELDS: []}
+    for field, value in metadata.items():
+        members = value if isinstance(value, tuple) else (value,)
+        if members:
+            properties[FIELDS].append(field)
+        for member in members:
+            name = property_name(field, _kind(member))
+            if known is None or name in known:
+                properties.setdefault(name, []).append(_comparable(member))
+            else:
+                properties.setdefault(VALUES, []).append(_pair(field, member))
+    return properties
+
+
+def missing_properties(wanted: Iterable[str], known: Collection[str]) -> list[Property]:
+    """Definitions of what a class with the properties `known` lacks to take those `wanted`."""
+    fields = dict.fromkeys(n for n in wanted if n.startswith(PREFIX) and n not in known)
+    room = MAX_FIELD_PROPERTIES - sum(name.startswith(PREFIX) for name in known)
+    own = [_field_property(name) for name in list(fields)[: max(0, room)]]
+    return [_added_property(p) for p in _ADDED if p["name"] not in known] + own
+
+
+def kinds_of(field: str, known: Container[str]) -> frozenset[Kind]:
+    """The kinds of value that a field of this class has properties for; without any, all kinds."""
+    kinds = frozenset(kind for kind in _TYPES if property_name(field, kind) in known)
+    return kinds or frozenset(_TYPES)
+
+
+def metadata_filter(conditions: Sequence[Condition], known: Container[str]) -> FilterReturn | None:
+    """All conditions as one filter, or None when no document can match.
+
+    `known` are the class's properties: a filter on any other is an error to Weaviate. As on the
+    embedded store a value is compared with its own kind only, a list matches when any member does,
+    and `!=` holds where the field exists and `=` does not. Numbers are compared as doubles, texts
+    without white space around them.
+    """
+    filters: list[FilterReturn] = []
+    for condition in conditions:
+        name = property_name(condition.field, _kind(condition.value))
+        compared: list[FilterReturn] = []
+        if name in known:
+            compared.append(_compare(name, condition.operator, _comparable(condition.value)))
+        if VALUES in known and condition.operator in ("=", "!="):
+            pair = _pair(condition.field, condition.value)
+            compared.append(_compare(VALUES, condition.operator, pair))
+        if condition.operator == "!=":
+            filters += [Filter.by_property(FIELDS).contains_any([condition.field]), *compared]
+        elif compared:
+            filters.append(Filter.any_of(compared))
+        else:
+            return None
+    return Filter.all_of(filters)
+
+
+def unknown_properties(conditions: Sequence[Condition], known: Container[str]) -> list[Condition]:
+    """The conditions whose typed property the class does not have, as far as we know."""
+    return [one for one in conditions if property_name(one.field, _kind(one.value)) not in known]
+
+
+def require_order(conditions: Sequence[Condition], known: Collection[str]) -> None:
+    """Raises InputError for a field compared by order in a class that has no property for it."""
+    if sum(name.startswith(PREFIX) for name in known) < MAX_FIELD_PROPERTIES:
+        return
+    for one in unknown_properties(conditions, known):
+        if one.operator not in ("=", "!="):
+            raise InputError(
+                f"filter on {one.field!r}: {one.operator} needs a property of its own in Weaviate, "
+                f"and this class has the most it may have, {MAX_FIELD_PROPERTIES}; this field can "
+                "be compared with = and != (or ingest into another class, with fewer fields)"
+            )
+
+
+def _compare(name: str, operator: str, value: str | float | bool) -> FilterReturn:
+    left = Filter.by_property(name)
+    compare = {
+        "=": left.equal,
+        "!=": left.not_equal,
+        "<": left.less_than,
+        "<=": left.less_or_equal,
+        ">": left.greater_than,
+        ">=": left.greater_or_equal,
+    }
+    return compare[operator](value)
+
+
+def _comparable(value: Scalar) -> str | float | bool:
+    """As Weaviate compares it: every number as a double, however large."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        largest = int(sys.float_info.max)
+        return float(max(-largest, min(largest, value)))
+    return value
+
+
+def _pair(field: str, value: Scalar) -> str:
+    """Field and value as one text, different for each pair of them."""
+    return json.dumps([field, _comparable(value)])
+
+
+def _kind(value: Scalar) -> Kind:
+    if isinstance(value, bool):
+        return "boolean"
+    return "text" if isinstance(value, str) else "number"
 
 
 def _properties(settings: WeaviateSettings, vectorizer: str) -> list[dict[str, Any]]:
-    stored = {"indexFilterable": False, "indexSearchable": False}
-    filtered = {"indexFilterable": True, "indexSearchable": False}
-    searched = {"indexFilterable": False, "indexSearchable": True}
+    ours = settings.tokenization == "auto"
+    text_words = _STORED if ours else _SEARCHED | {"tokenization": settings.tokenization}
     properties: list[dict[str, Any]] = [
-        {"name": "document_id", "dataType": ["text"], "tokenization": "field", **filtered},
-        {"name": "passage_index", "dataType": ["int"], **filtered},
-        {"name": "passage_count", "dataType": ["int"], **stored},
-        {"name": "content_hash", "dataType": ["text"], "tokenization": "field", **stored},
-        {"name": "title", "dataType": ["text"], "tokenization": "field", **stored},
-        {"name": "text", "dataType": ["text"], "tokenization": settings.tokenization, **searched},
-        {"name": "metadata", "dataType": ["text"], "tokenization": "field", **stored},
-        {"name": "metadata_fields", "dataType": ["text[]"], "tokenization": "field", **filtered},
+        {"name": "document_id", "dataType": ["text"], "tokenization": "field", **_FILTERED},
+        {"name": "passage_index", "dataType": ["int"], **_FILTERED},
+        {"name": "passage_count", "dataType": ["int"], **_STORED},
+        {"name": "content_hash", "dataType": ["text"], "tokenization": "field", **_STORED},
+        {"name": "title", "dataType": ["text"], "tokenization": "field", **_STORED},
+        {"name": "text", "dataType": ["text"], "tokenization": "word", **text_words},
+        {"name": "metadata", "dataType": ["text"], "tokenization": "field", **_STORED},
+        {"name": FIELDS, "dataType": ["text[]"], "tokenization": "field", **_FILTERED},
+        *(dict(known) for known in _ADDED),
     ]
+    if ours:
+        properties.append(
+            {"name": WORDS, "dataType": ["text"], "tokenization": "whitespace", **_SEARCHED}
+        )
     if vectorizer != NO_VECTORIZER:
         for known in properties:
             skip = known["name"] != "text"
             known["moduleConfig"] = {vectorizer: {"skip": skip, "vectorizePropertyName": False}}
     return properties
+
+
+def _added_property(known: Mapping[str, Any]) -> Property:
+    tokenization = known.get("tokenization")
+    return Property(
+        name=known["name"],
+        data_type=DataType(known["dataType"][0]),
+        tokenization=None if tokenization is None else Tokenization(tokenization),
+        index_filterable=known["indexFilterable"],
+        index_searchable=known["indexSearchable"],
+        skip_vectorization=True,
+    )
+
+
+def _field_property(name: str) -> Property:
+    """For the name that `property_name` made."""
+    kind = next(kind for kind in _TYPES if name.endswith(f"_{kind}"))
+    return Property(
+        name=name,
+        data_type=_TYPES[kind],
+        tokenization=Tokenization.FIELD if kind == "text" else None,
+        index_filterable=True,
+        index_searchable=False,
+        skip_vectorization=True,
+    )
 
 
 def _vector_config(settings: WeaviateSettings, vectorizer: str) -> dict[str, Any]:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from weaviate.classes.config import ConsistencyLevel
-from weaviate.classes.query import Filter
+from weaviate.classes.query import Filter, HybridFusion, HybridVector, MetadataQuery
+from weaviate.collections.classes.filters import FilterReturn
+from weaviate.collections.classes.tenants import TenantActivityStatus
+from weaviate.exceptions import WeaviateQueryError
 
 from config import Settings
-from search.errors import StoreMissing
+from search.errors import StoreMissing, StoreUnavailable
 from search.store import DEFAULT_SAMPLE, Embedder
 from search.store.sqlite.writing import accept, is_encodable
-from search.store.weaviate.connect import connect
-from search.store.weaviate.faults import translate_errors
-from search.store.weaviate.metadata import kind_of, properties_in, where_filter
-from search.store.weaviate.opening import open_class
-from search.store.weaviate.passages import CANDIDATE, Versions, candidate_of, whole
-from search.store.weaviate.records import MAX_RESULTS, Records
-from search.store.weaviate.replacing import Replacer, not_sendable
-from search.store.weaviate.schema import NO_VECTORIZER, object_id
-from search.store.weaviate.searching import Search
-from search.store.weaviate.sending import Sender
+from search.store.weaviate import schema
+from search.store.weaviate.client import connect
+from search.store.weaviate.errors import is_deadline, translate_errors
+from search.store.weaviate.objects import (
+    Objects,
+    PassageKey,
+    Passages,
+    Version,
+    candidate_of,
+    whole,
+)
+from search.store.weaviate.vectors import open_class
+from search.store.weaviate.writing import Queue, Sender, Writer, batched, not_sendable
+from search.store.words import query_words
 from search.types import (
     Candidate,
     Condition,
@@ -40,13 +48,21 @@ from search.types import (
     StoreInfo,
 )
 
+DOCUMENTS_A_QUESTION = 500
+PASSAGES_MENDED = 500  # at once
+IDS_SHOWN = 5
+SAME_DISTANCE = 1e-4
+SETTLING_ROUNDS = 3
+
+log = logging.getLogger(__name__)
+
 
 class WeaviateStore:
     """One class of a Weaviate holds the passages. Threads may share an instance.
 
-    A document counts as stored when all passages of its newest version are there and no others:
-    Weaviate has no transactions, so a killed ingest leaves mixtures, which `stored` leaves out
-    and the next ingest mends.
+    A document counts as stored when all passages of its newest version are there and no others,
+    and the indexes of properties and of vectors have them all: a killed ingest, or a killed
+    server, leaves less, which `stored` leaves out and the next ingest sends again.
     """
 
     def __init__(
@@ -59,24 +75,23 @@ class WeaviateStore:
         options = settings.weaviate
         assert settings.weaviate_url is not None
         self._alpha = settings.alpha
-        self._client, self._address = connect(settings.weaviate_url, options, patient=create)
-        self._place = self._address.rest
+        self._server = connect(settings.weaviate_url, options, patient=create)
         try:
-            with self._explained():
-                self._vectors = open_class(
-                    self._client, self._place, options, load_embedder, create
-                )
-                self._collection = self._use(options.collection, options.tenant, create)
+            with self._translated():
+                self._vectors = open_class(self._server, options, load_embedder, create)
+                collection = self._use(options.collection, options.tenant, create)
                 if options.consistency_level is not None:
-                    self._collection = self._collection.with_consistency_level(
+                    collection = collection.with_consistency_level(
                         ConsistencyLevel(options.consistency_level)
                     )
-                self._records = Records(self._collection, self._place)
+                dimensions = self._vectors.embedding.dimensions
+                self._objects = Objects(self._server, collection, dimensions, patient=create)
+                self._queue = Queue(self._server, self._objects)
         except BaseException:
-            self._client.close()
+            self._server.close()
             raise
-        sender = Sender(self._collection, self._place, options.batch_bytes, options.concurrency)
-        self._replacer = Replacer(self._records, sender, self._vectors)
+        sender = Sender(self._server, collection, options)
+        self._writer = Writer(self._objects, sender, self._queue)
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         """Send all passages, confirm them by reading back, then remove what is left of old ones."""
@@ -90,38 +105,70 @@ class WeaviateStore:
             else:
                 failures.append(Failure(entry.document.id, reason))
         if sendable:
-            with self._explained():
-                failures += self._replacer.replace(sendable)
+            with self._translated():
+                failures += self._writer.replace(sendable, self._vectors.of_passages)
         return failures
 
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove every passage of these documents."""
-        with self._explained():
-            stored = self._records.stored(list(document_ids))
-            self._records.remove(
-                object_id(name, index) for name in stored for index in stored[name]
+        with self._translated():
+            stored = self._objects.passages(document_ids)
+            self._objects.remove(
+                PassageKey(name, index) for name in stored for index in stored[name]
             )
         return len(stored)
 
     def stored(self, document_ids: Sequence[str]) -> Mapping[str, Stored]:
-        """What is held of each of these documents that is stored whole."""
-        with self._explained():
-            passages = self._records.stored(document_ids)
-        found = {name: whole(there) for name, there in passages.items()}
-        return {name: Stored(content_hash) for name, content_hash in found.items() if content_hash}
+        """What is held of each of these documents that is stored whole, and found by vector."""
+        with self._translated():
+            found = self._whole(document_ids)
+        return {name: Stored(v.content_hash, v.source) for name, v in found.items()}
 
     def ids(self) -> Iterator[str]:
         """Every document with a passage here, also those that a killed ingest left half."""
-        rest: set[str] = set()
+        for listed in self.documents():
+            yield listed.id
+
+    def documents(self) -> Iterator[Listed]:
+        """Every document that `ids` names, streamed; those without their first passage last."""
+        rest: dict[str, Listed] = {}
         seen: set[str] = set()
-        for name, index, version in self._records.all():
-            if index == 0:
-                yield name
-                if version.passage_count > 1:
-                    seen.add(name)
+        for one in self._objects.listed():
+            if one.is_first:
+                yield one.listed
+                if one.listed.passages > 1:
+                    seen.add(one.listed.id)
             else:
-                rest.add(name)
-        yield from sorted(rest - seen)
+                rest[one.listed.id] = one.listed
+        for name in sorted(rest.keys() - seen):
+            yield rest[name]
+
+    def get(self, document_id: str) -> StoredDocument | None:
+        """One document with its passages in their order; None when it is not there."""
+        with self._translated():
+            found = self._objects.document(document_id)
+            version = whole(self._objects.passages([document_id]).get(document_id, {}))
+        if not found:
+            return None
+        first = found[0]
+        return StoredDocument(
+            id=document_id,
+            title=first.title,
+            metadata=first.metadata,
+            source=first.source,
+            content_hash="" if version is None else version.content_hash,
+            passages=tuple(Passage(one.passage, one.location) for one in found),
+        )
+
+    def fields(self) -> Mapping[str, frozenset[Kind]]:
+        """The metadata fields of all documents, and which kinds of value each holds.
+
+        Of a field beyond those that have properties of their own, every kind.
+        """
+        with self._translated():
+            names = self._objects.values(schema.FIELDS)
+            self._objects.refresh_properties()
+        return {name: schema.kinds_of(name, self._objects.properties) for name in names}
 
     def retrieve(
         self,
@@ -132,116 +179,319 @@ class WeaviateStore:
         alpha: float | None = None,
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
+        weight = self._alpha if alpha is None else alpha
         query = query.encode(errors="replace").decode()  # half of a surrogate pair: no UTF-8 form
-        with self._explained():
-            condition = None
-            if filters:
-                condition = self._filter(filters)
-                if condition is None:
-                    return []
-            weight = self._alpha if alpha is None else alpha
-            search = Search(query, k, condition, weight, self._vectors.of_queries)
-            return self._records.asked(lambda: search.run(self._collection, mode))
-
-    def documents(self) -> Iterator[Listed]:
-        """Every document in the order of ids."""
-        for name in sorted(self.ids()):
-            found = self._passages(name)
-            if found:
-                yield Listed(name, found[0].title, None, len(found))
-
-    def get(self, document_id: str) -> StoredDocument | None:
-        """One document with its passages in their order; None when it is not there."""
-        held = self.stored([document_id]).get(document_id)
-        found = self._passages(document_id) if held else []
-        if held is None or not found:
-            return None
-        passages = tuple(Passage(one.passage) for one in found)
-        first = found[0]
-        return StoredDocument(
-            document_id, first.title, first.metadata, None, held.content_hash, passages
-        )
-
-    def fields(self) -> Mapping[str, frozenset[Kind]]:
-        """The metadata fields of all documents, and which kinds of value each holds."""
-        kinds: dict[str, set[Kind]] = defaultdict(set)
-        with self._explained():
-            for found in self._collection.iterator(return_properties=["metadata"]):
-                for name, value in json.loads(found.properties["metadata"]).items():
-                    for member in value if isinstance(value, list) else [value]:
-                        kinds[name].add(kind_of(member))
-        return {name: frozenset(found) for name, found in kinds.items()}
+        with self._translated():
+            self._settle()
+            wanted = self._filter(filters) if filters else None
+            if filters and wanted is None:
+                return []
+            ask = {
+                "near_text": lambda: self._near(query, k, wanted),
+                "bm25": lambda: self._bm25(query, k, wanted),
+                "hybrid": lambda: self._hybrid(query, k, wanted, weight),
+            }
+            try:
+                return self._objects.ask(ask[mode])
+            except WeaviateQueryError as error:
+                if self._embeds_there(mode) and is_deadline(str(error)):
+                    self._require_model_service(error)
+                raise
 
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
-        """Documents that are not whole; reads a few properties of every passage, and no vectors."""
-        documents: dict[str, Versions] = defaultdict(dict)
-        for name, index, version in self._records.all():
-            documents[name][index] = version
-        names = sorted(name for name, stored in documents.items() if whole(stored) is None)
-        reason = "documents that are not whole: ingest them again"
-        return [Fault(reason, len(names), tuple(names[:5]))] if names else []
+        """Documents that are not whole, or that an index lacks; reads a little of every passage.
+
+        The passages of `sample` documents are also searched for by their own vectors and words.
+        """
+        with self._translated():
+            self._settle()
+            documents = self._documents()
+            faults = self._count_faults(documents)
+            lacking = self._lacking(documents)
+            unfound = self._unfound(_sample(documents, sample)) - lacking
+        return faults + _faults(documents, lacking, unfound)
 
     def repair(self) -> list[Fault]:
-        """A document that is not whole has nothing here to be mended from: an ingest mends it."""
+        """Make anew what the indexes lack, from what is stored of it; returns what is left.
+
+        A document that is not whole does not count as stored: an ingest of it mends it.
+        """
+        with self._translated():
+            self._settle()
+            documents = self._documents()
+            unfound = self._unfound(_sample(documents, DEFAULT_SAMPLE))
+            if unfound:
+                unfound = self._unfound(_sample(documents, None))
+            for keys in batched(sorted(self._lacking(documents) | unfound), PASSAGES_MENDED):
+                self._writer.mend(keys)
+                self._queue.add(keys)
         return self.check()
 
     def describe(self) -> StoreInfo:
         """Server, class, counts, and the embedding model that filled it."""
-        first = Filter.by_property("passage_index").equal(0)
-        with self._explained():
-            version = self._client.get_meta()["version"]
-            documents, passages = self._count(first), self._count()
+        index = Filter.by_property("passage_index")
+        with self._translated():
+            self._settle()
+            # Both by the same index: the count of all objects is another one, and lags behind.
+            documents = self._objects.count(index.equal(0))
+            passages = self._objects.count(index.greater_or_equal(0))
         vectorizer = self._vectors.vectorizer
-        by = "" if vectorizer == NO_VECTORIZER else f", vectorizer {vectorizer}"
+        by = "" if vectorizer == schema.NO_VECTORIZER else f", vectorizer {vectorizer}"
         return StoreInfo(
             kind="weaviate",
-            location=f"{self._place} class {self._collection.name}",
+            location=f"{self._server.url} class {self._objects.collection.name}",
             documents=documents,
             passages=passages,
             embedding=self._vectors.embedding,
-            version=f"Weaviate {version}{by}",
+            version=f"Weaviate {self._server.version()}{by}",
         )
 
     def close(self) -> None:
         """Hang up; an embedded server stops."""
-        self._client.close()
+        self._server.close()
 
-    def _passages(self, document_id: str) -> list[Candidate]:
-        with self._explained():
-            found = self._collection.query.fetch_objects(
-                filters=Filter.by_property("document_id").equal(document_id),
-                limit=MAX_RESULTS,
-                return_properties=CANDIDATE,
-            ).objects
-            passages = [candidate_of(one, 0.0, 0) for one in found]
-        # Weaviate compares without white space at the ends; ids are compared exactly.
-        own = (one for one in passages if one.document_id == document_id)
-        return sorted(own, key=lambda one: one.passage_index)
+    # --- searching
 
-    def _count(self, filters: Any = None) -> int:
-        over_all = self._collection.aggregate.over_all
-        return self._records.asked(lambda: over_all(filters=filters)).total_count or 0
+    def _near(self, query: str, k: int, filters: FilterReturn | None) -> list[Candidate]:
+        wanted = {
+            "limit": k,
+            "filters": filters,
+            "target_vector": schema.VECTOR,
+            "return_properties": self._objects.candidate_properties(),
+            "return_metadata": MetadataQuery(distance=True),
+        }
+        ask = self._objects.collection.query
+        embedder = self._vectors.of_queries
+        if embedder is None:
+            found = ask.near_text(query, **wanted).objects
+        else:
+            found = ask.near_vector(embedder.encode_query(query).tolist(), **wanted).objects
+        # Weaviate gives the cosine distance, 1 - similarity.
+        scores = [1.0 - one.metadata.distance for one in found]
+        return [
+            candidate_of(one, score, rank, cosine=score)
+            for rank, (one, score) in enumerate(zip(found, scores, strict=True), 1)
+        ]
 
-    def _filter(self, filters: Sequence[Condition]) -> Any:
+    def _bm25(self, query: str, k: int, filters: FilterReturn | None) -> list[Candidate]:
+        words = self._words(query)
+        if not words.strip():
+            return []  # Weaviate refuses it; no word is in no passage
+        found = self._objects.collection.query.bm25(
+            words,
+            query_properties=[self._bm25_property],
+            limit=k,
+            filters=filters,
+            return_properties=self._objects.candidate_properties(),
+            return_metadata=MetadataQuery(score=True),
+        ).objects
+        return [
+            candidate_of(one, one.metadata.score, rank, bm25=one.metadata.score)
+            for rank, one in enumerate(found, 1)
+        ]
+
+    def _hybrid(
+        self, query: str, k: int, filters: FilterReturn | None, alpha: float
+    ) -> list[Candidate]:
+        embedder = self._vectors.of_queries
+        found = self._objects.collection.query.hybrid(
+            self._words(query),
+            alpha=alpha,
+            vector=(
+                HybridVector.near_text(query)
+                if embedder is None
+                else embedder.encode_query(query).tolist()
+            ),
+            target_vector=schema.VECTOR,
+            query_properties=[self._bm25_property],
+            fusion_type=HybridFusion.RELATIVE_SCORE,
+            limit=k,
+            filters=filters,
+            return_properties=self._objects.candidate_properties(),
+            return_metadata=MetadataQuery(score=True),
+        ).objects
+        if not found:
+            return []
+        # The fused score hides what the two rankings say; so these passages are ranked by each.
+        these = Filter.by_id().contains_any([one.uuid for one in found])
+        cosine = {_key(c): c.cosine for c in self._near(query, len(found), these)}
+        bm25 = {_key(c): c.bm25 for c in self._bm25(query, len(found), these)}
+        candidates = [
+            candidate_of(one, one.metadata.score, rank) for rank, one in enumerate(found, 1)
+        ]
+        return [
+            replace(one, cosine=cosine.get(_key(one)), bm25=bm25.get(_key(one), 0.0))
+            for one in candidates
+        ]
+
+    @property
+    def _bm25_property(self) -> str:
+        return schema.WORDS if schema.WORDS in self._objects.properties else "text"
+
+    def _words(self, query: str) -> str:
+        """The query as BM25 reads it; a class made before has only Weaviate's own words."""
+        return query_words(query) if self._bm25_property == schema.WORDS else query
+
+    def _filter(self, conditions: Sequence[Condition]) -> FilterReturn | None:
         """The conditions for this class, or None when nothing can match them."""
-        if not all(is_encodable(f"{one.field}{one.value}") for one in filters):
+        if not all(is_encodable(f"{one.field}{one.value}") for one in conditions):
             return None  # no stored text is like that
-        if not properties_in(filters) <= self._records.properties:
-            self._records.refresh_properties()  # another process may have added some
-        return where_filter(filters, self._records.properties)
+        if schema.unknown_properties(conditions, self._objects.properties):
+            self._objects.refresh_properties()  # another process may have added some
+        schema.require_order(conditions, self._objects.properties)
+        return schema.metadata_filter(conditions, self._objects.properties)
+
+    def _embeds_there(self, mode: RetrievalMode) -> bool:
+        return mode != "bm25" and self._vectors.of_queries is None
+
+    def _require_model_service(self, error: Exception) -> None:
+        if self._server.module_hangs():
+            raise self._server.hung_module(self._vectors.vectorizer) from error
+
+    # --- what is there
+
+    def _whole(self, document_ids: Sequence[str]) -> dict[str, Version]:
+        there = self._objects.passages(document_ids, indexed=not self._queue.is_used)
+        found = {name: v for name, passages in there.items() if (v := whole(passages))}
+        if self._queue.is_used:
+            keys = [PassageKey(name, i) for name in found for i in there[name]]
+            for key in self._queue.lost(keys):
+                found.pop(key.document_id, None)
+        return found
+
+    def _settle(self) -> None:
+        """Wait for what this process sent and the server indexes later."""
+        for _ in range(SETTLING_ROUNDS):
+            lost = self._queue.settle()
+            if not lost:
+                return
+            self._writer.mend(lost)
+            self._queue.add(lost)
+        if lost := self._queue.settle():
+            log.warning(
+                "Weaviate at %s does not index the vectors of %d passages, of %s: see its log",
+                self._server.url,
+                len(lost),
+                ", ".join(sorted({repr(key.document_id) for key in lost})[:IDS_SHOWN]),
+            )
+
+    def _documents(self) -> dict[str, Passages]:
+        documents: dict[str, Passages] = defaultdict(dict)
+        for key, version in self._objects.all():
+            documents[key.document_id][key.passage] = version
+        return documents
+
+    def _lacking(self, documents: Mapping[str, Passages]) -> set[PassageKey]:
+        """The passages that are there, but that the index of properties or of vectors lacks."""
+        lacking = set()
+        for names in batched(list(documents), DOCUMENTS_A_QUESTION):
+            there = self._objects.passages(names, indexed=True)
+            lacking |= {
+                PassageKey(name, index)
+                for name in names
+                for index in documents[name].keys() - there.get(name, {}).keys()
+            }
+        return lacking
+
+    def _unfound(self, keys: Sequence[PassageKey]) -> set[PassageKey]:
+        """Those of these passages that a search by their own vector, or words, does not find."""
+        unfound = set()
+        for key, one in self._objects.with_vectors(keys).items():
+            vector = one.vector.get(schema.VECTOR)
+            if not vector or not self._finds(key, vector) or not self._finds_words(key, one):
+                unfound.add(key)
+        return unfound
+
+    def _finds(self, key: PassageKey, vector: Any) -> bool:
+        """Whether a search with the passage's vector gives it, or only others as near."""
+        found = self._objects.ask(
+            lambda: self._objects.collection.query.near_vector(
+                vector,
+                target_vector=schema.VECTOR,
+                limit=5,
+                return_properties=[],
+                return_metadata=MetadataQuery(distance=True),
+            )
+        ).objects
+        if any(one.uuid == key.identity for one in found):
+            return True
+        return bool(found) and all(one.metadata.distance < SAME_DISTANCE for one in found)
+
+    def _finds_words(self, key: PassageKey, one: Any) -> bool:
+        words = self._words(" ".join(str(one.properties["text"]).split()[:20]))
+        if self._bm25_property != schema.WORDS or not words.strip():
+            return True  # Weaviate's own words: which it leaves out is its own affair
+        found = self._objects.ask(
+            lambda: self._objects.collection.query.bm25(
+                words,
+                query_properties=[schema.WORDS],
+                filters=Filter.by_id().equal(key.identity),
+                limit=1,
+                return_properties=[],
+            )
+        ).objects
+        return bool(found)
+
+    def _count_faults(self, documents: Mapping[str, Passages]) -> list[Fault]:
+        """Where Weaviate's own count, by its index of properties, is not what is there."""
+        passages = sum(map(len, documents.values()))
+        counted = self._objects.count(Filter.by_property("passage_index").greater_or_equal(0))
+        if counted == passages:
+            return []
+        reason = f"Weaviate counts {counted:,} passages, but {passages:,} are there"
+        return [Fault(reason, abs(counted - passages))]
 
     def _use(self, name: str, tenant: str | None, create: bool) -> Any:
-        collection = self._client.collections.use(name)
+        collection = self._server.client.collections.use(name)
         if tenant is None:
             return collection
-        if not collection.tenants.exists(tenant):
-            if not create:
-                raise StoreMissing(
-                    f"class {name} at {self._place} has no tenant {tenant!r} yet: "
-                    "run `python -m ingest PATH` first, or set weaviate.tenant"
-                )
+        found = collection.tenants.get_by_name(tenant)
+        if found is None and not create:
+            raise StoreMissing(
+                f"class {name} at {self._server.url} has no tenant {tenant!r} yet: "
+                "run `python -m ingest PATH` first, or set weaviate.tenant"
+            )
+        if found is None:
             collection.tenants.create(tenant)
+        elif found.activity_status != TenantActivityStatus.ACTIVE:
+            raise StoreUnavailable(
+                f"the tenant {tenant!r} that weaviate.tenant names is "
+                f"{found.activity_status.value} in class {name} at {self._server.url}, and cannot "
+                "be read: set its activity status to ACTIVE there, or name another tenant"
+            )
         return collection.with_tenant(tenant)
 
-    def _explained(self) -> AbstractContextManager[None]:
-        return translate_errors(self._place)
+    def _translated(self) -> AbstractContextManager[None]:
+        return translate_errors(self._server.url)
+
+
+def _key(candidate: Candidate) -> PassageKey:
+    return PassageKey(candidate.document_id, candidate.passage_index)
+
+
+def _sample(documents: Mapping[str, Passages], size: int | None) -> list[PassageKey]:
+    """The passages of so many documents, evenly spread; None: of all."""
+    names = list(documents)
+    if size is not None:
+        names = names[:: max(1, len(names) // max(1, size))][:size]
+    return [PassageKey(name, index) for name in names for index in documents[name]]
+
+
+def _faults(
+    documents: Mapping[str, Passages], lacking: set[PassageKey], unfound: set[PassageKey]
+) -> list[Fault]:
+    partial = [name for name, passages in documents.items() if whole(passages) is None]
+    found = {
+        "documents are not whole: ingest them again": partial,
+        "passages are there, but not in the index of vectors or of properties": [
+            key.document_id for key in sorted(lacking)
+        ],
+        "passages are not found by their own vector or words": [
+            key.document_id for key in sorted(unfound)
+        ],
+    }
+    return [
+        Fault(reason, len(ids), tuple(sorted(set(ids)))[:IDS_SHOWN])
+        for reason, ids in found.items()
+        if ids
+    ]

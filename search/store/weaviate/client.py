@@ -1,0 +1,447 @@
+"""Reach a Weaviate: REST, gRPC and its modules are asked apart; each failure says what helps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc  # type: ignore[import-untyped]  # its stubs are a package of their own
+import httpx
+import weaviate
+from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+from weaviate.config import GrpcConfig, Proxies
+from weaviate.connect import ConnectionParams
+from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateBaseError
+
+from config import WeaviateSettings
+from search.errors import ConfigError, StoreUnavailable
+from search.store.weaviate.errors import short, translate
+
+GRPC_PORT = 50051
+EMBEDDED = "embedded"
+EMBEDDED_GRPC_PORT = 50060
+EMBEDDED_ENVIRONMENT = {
+    "DISABLE_TELEMETRY": "true",
+    "LOG_LEVEL": "error",
+    "GO_PROFILING_DISABLE": "true",  # it would want port 6060 of every embedded server
+    "ASYNC_INDEXING": "true",  # without it a crash can take documents out of the vector index
+}
+CLOUD = (".weaviate.cloud", ".weaviate.network")
+
+# Makes a read wait for a server that is gone no longer than weaviate.timeout_query; by itself the
+# client tries for 63 seconds, whatever that says.
+READS = ("Search", "Aggregate", "TenantsGet")
+READS_WAIT = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": "weaviate.v1.Weaviate", "method": name} for name in READS],
+                "waitForReady": True,
+            }
+        ]
+    }
+)
+UNTRUSTED = (
+    "trust it: set SSL_CERT_FILE to a PEM file with the certificate of the authority that signed "
+    "it (used for REST and gRPC), and name the host as the certificate does"
+)
+
+# Failed objects come back as values, and we report them; the client would print them as well.
+logging.getLogger("weaviate-client").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Both ends of one server; `tls` and `grpc_tls` say which of them are encrypted."""
+
+    host: str
+    port: int
+    tls: bool
+    grpc_host: str
+    grpc_port: int
+    grpc_tls: bool
+
+    @property
+    def rest(self) -> str:
+        """As a URL."""
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+
+    @property
+    def grpc(self) -> str:
+        """As host:port."""
+        return f"{self.grpc_host}:{self.grpc_port}"
+
+
+class Server:
+    """A connected client, and what only REST can say of the server behind it."""
+
+    def __init__(
+        self, client: weaviate.WeaviateClient, address: Address, settings: WeaviateSettings
+    ) -> None:
+        self.client = client
+        self.address = address
+        self._seconds = settings.timeout_connect
+        self._headers = request_headers(settings)
+
+    @property
+    def url(self) -> str:
+        return self.address.rest
+
+    def close(self) -> None:
+        self.client.close()
+
+    def version(self) -> str:
+        """As "1.39.0"."""
+        return str(self.client._connection.server_version)
+
+    def modules(self) -> dict[str, Any]:
+        """The modules it has. Raises StoreUnavailable where one waits for its model service."""
+        try:
+            return dict(self._get("meta").get("modules") or {})
+        except httpx.TimeoutException:
+            raise self.hung_module("a module") from None
+
+    def module_hangs(self) -> bool:
+        """Whether the server answers, but one of its modules gets no answer from its service."""
+        try:
+            self._get("meta")
+        except httpx.TimeoutException:
+            return self.lives()
+        except httpx.HTTPError:
+            return False
+        return False
+
+    def hung_module(self, module: str) -> StoreUnavailable:
+        """The error for it."""
+        return StoreUnavailable(
+            f"Weaviate at {self.url} answers, but {module} of it waits for its model service, "
+            "which is silent: see to the service that TRANSFORMERS_INFERENCE_API and "
+            "RERANKER_INFERENCE_API name on the server (python -m search.serve is one; restart "
+            "it); until then --set retrieval=bm25 works without it"
+        )
+
+    def lives(self) -> bool:
+        """Whether both REST and gRPC answer within `timeout_connect`."""
+        try:
+            self._request("/v1/.well-known/live")
+            probe_grpc(self.address, self._seconds)
+        except (httpx.HTTPError, StoreUnavailable):
+            return False
+        return True
+
+    def is_ready(self) -> bool:
+        """Whether it says that it has started; False also when it cannot be asked."""
+        try:
+            return self._request("/v1/.well-known/ready").is_success
+        except httpx.HTTPError:
+            return False
+
+    def indexes_later(self) -> bool | None:
+        """Whether vectors are indexed from a queue on disk (ASYNC_INDEXING); None: it won't say.
+
+        A node counts the batches that wait in memory only where there is no such queue.
+        """
+        nodes = self._nodes("nodes")
+        if not nodes:
+            return None
+        return all("queueLength" not in (node.get("batchStats") or {}) for node in nodes)
+
+    def queue_length(self, collection: str) -> int | None:
+        """Vectors of this class that wait on disk to be indexed; None: the server won't say."""
+        nodes = self._nodes(f"nodes/{collection}")
+        if not nodes:
+            return None
+        shards = (shard for node in nodes for shard in node.get("shards") or [])
+        return sum(int(shard.get("vectorQueueLength", 0)) for shard in shards)
+
+    def _nodes(self, path: str) -> list[dict[str, Any]]:
+        try:
+            return list(self._get(f"{path}?output=verbose").get("nodes") or [])
+        except (httpx.HTTPError, ValueError):
+            return []  # a key may read the class and not the nodes
+
+    def _get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._request(f"/v1/{path}").raise_for_status().json()
+        return found
+
+    def _request(self, path: str) -> httpx.Response:
+        return httpx.get(
+            f"{self.url}{path}",
+            headers=self._headers,
+            timeout=self._seconds,
+            trust_env=heeds_environment(self.address),
+        )
+
+
+def connect(url: str, settings: WeaviateSettings, *, patient: bool = False) -> Server:
+    """A connected server; a `patient` one waits a minute in reads for a server that restarts.
+
+    Raises ConfigError for the URL or the key, StoreUnavailable for everything else.
+    """
+    address = address_of(url, settings)
+    open_client = _embedded if url == EMBEDDED else _remote
+    server = Server(open_client(address, settings, patient), address, settings)
+    try:
+        probe_grpc(address, settings.timeout_connect)
+        if not server.is_ready():
+            raise StoreUnavailable(
+                f"Weaviate at {address.rest} is up but not ready: it is starting, or waits for "
+                "its modules or nodes; try again in a moment, or see its log"
+            )
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def address_of(url: str, settings: WeaviateSettings) -> Address:
+    """The address that `weaviate_url` and the `grpc_*` settings name. Raises ConfigError."""
+    if url == EMBEDDED:
+        local = "127.0.0.1"
+        grpc_port = settings.grpc_port or EMBEDDED_GRPC_PORT
+        return Address(local, settings.embedded_port, False, local, grpc_port, False)
+    host, port, tls = _rest(url)
+    cloud = host.endswith(CLOUD)
+    address = Address(
+        host,
+        port,
+        tls,
+        settings.grpc_host or (_cloud_grpc_host(host) if cloud else host),
+        settings.grpc_port or (443 if cloud else GRPC_PORT),
+        tls if settings.grpc_tls is None else settings.grpc_tls,
+    )
+    if (address.host, address.port) == (address.grpc_host, address.grpc_port):
+        raise ConfigError(
+            f"weaviate_url and weaviate.grpc_port both name {address.grpc}; REST and gRPC are two "
+            f"ports of one server, usually 8080 and {GRPC_PORT}"
+        )
+    return address
+
+
+def request_headers(settings: WeaviateSettings) -> dict[str, str]:
+    """What every request carries. Raises ConfigError, which names the setting and not its value."""
+    headers = {
+        name: _sendable(f"weaviate.headers {name!r}", value)
+        for name, value in settings.headers.items()
+    }
+    key = api_key(settings)
+    return headers if key is None else headers | {"Authorization": f"Bearer {key}"}
+
+
+def api_key(settings: WeaviateSettings) -> str | None:
+    """Without the newline that ends a file with a secret. Raises ConfigError."""
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    return _sendable("weaviate.api_key (WEAVIATE_API_KEY)", key) if key and key.strip() else None
+
+
+def _sendable(name: str, value: str) -> str:
+    value = value.strip()
+    odd = next((i for i, c in enumerate(value) if not 0x20 <= ord(c) < 0x7F), None)
+    if odd is not None:
+        raise ConfigError(
+            f"{name} has a character at position {odd + 1} that a header cannot carry (a line end, "
+            "or a letter outside ASCII; the value is not shown): copy it again"
+        )
+    return value
+
+
+def _rest(url: str) -> tuple[str, int, bool]:
+    """Host, port and whether TLS is spoken. Weaviate Cloud shows a bare host: that means https."""
+    bare_cloud = "://" not in url and url.rstrip("/").endswith(CLOUD)
+    try:
+        parts = urlsplit(f"https://{url}" if bare_cloud else url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"weaviate_url {url!r}: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ConfigError(
+            f"weaviate_url is {url!r}; expected http://HOST:PORT or https://HOST:PORT "
+            f"without a path, or {EMBEDDED!r}"
+        )
+    tls = parts.scheme == "https"
+    return parts.hostname, port or (443 if tls else 80), tls
+
+
+def _cloud_grpc_host(host: str) -> str:
+    """Weaviate Cloud answers gRPC under a name of its own."""
+    if host.endswith(".weaviate.network"):
+        cluster, _, domain = host.partition(".")
+        return f"{cluster}.grpc.{domain}"
+    return f"grpc-{host}"
+
+
+def _remote(address: Address, settings: WeaviateSettings, patient: bool) -> weaviate.WeaviateClient:
+    headers = request_headers(settings)
+    version = _probe_rest(address, headers, settings.timeout_connect)
+    key = api_key(settings)
+    client = weaviate.WeaviateClient(
+        connection_params=ConnectionParams.from_params(
+            http_host=address.host,
+            http_port=address.port,
+            http_secure=address.tls,
+            grpc_host=address.grpc_host,
+            grpc_port=address.grpc_port,
+            grpc_secure=address.grpc_tls,
+        ),
+        auth_client_secret=None if key is None else Auth.api_key(key),
+        additional_headers={n: v for n, v in headers.items() if n != "Authorization"},
+        additional_config=_config(settings, address, patient),
+        # Its checks ask PyPI for a newer client at every start; probe_grpc does the other one.
+        skip_init_checks=True,
+    )
+    if version is not None:
+        # Connecting asks for /v1/meta, and that asks the modules: a model service that hangs would
+        # keep us from searches that need no model.
+        client._connection.get_meta = lambda *_: {"version": version}  # type: ignore[method-assign]
+    try:
+        client.connect()
+    except UnexpectedStatusCodeError as error:
+        if error.status_code in (401, 403):
+            raise translate(error, address.rest) from error
+        raise _no_rest(address, str(error)) from error
+    except (WeaviateBaseError, httpx.HTTPError, KeyError) as error:  # KeyError: another's JSON
+        raise _no_rest(address, str(error)) from error
+    return client
+
+
+def _embedded(
+    address: Address, settings: WeaviateSettings, patient: bool
+) -> weaviate.WeaviateClient:
+    folder = settings.embedded_binaries
+    settings.embedded_data.mkdir(parents=True, exist_ok=True)
+    try:
+        return weaviate.connect_to_embedded(
+            hostname=address.host,
+            port=address.port,
+            grpc_port=address.grpc_port,
+            headers=settings.headers,
+            version=settings.embedded_version,
+            binary_path=None if folder is None else str(folder),
+            persistence_data_path=str(Path(settings.embedded_data).resolve()),
+            environment_variables=EMBEDDED_ENVIRONMENT,
+            additional_config=_config(settings, address, patient),
+        )
+    except (WeaviateBaseError, OSError) as error:
+        raise StoreUnavailable(
+            f"Weaviate Embedded {settings.embedded_version} did not start: {short(str(error))}. "
+            "Only one process can run it: wait for the other, or set weaviate.embedded_binaries "
+            "to a folder that holds this version when it cannot be downloaded"
+        ) from error
+
+
+def _config(settings: WeaviateSettings, address: Address, patient: bool) -> AdditionalConfig:
+    return AdditionalConfig(
+        timeout=Timeout(
+            init=settings.timeout_connect,
+            query=settings.timeout_query,
+            insert=settings.timeout_insert,
+        ),
+        # The client's own search for a proxy ignores NO_PROXY; httpx and gRPC, which look into
+        # the environment by themselves, heed it.
+        proxies=Proxies(),
+        trust_env=heeds_environment(address),
+        grpc_config=GrpcConfig(
+            channel_options=None if patient else [("grpc.service_config", READS_WAIT)],
+            credentials=_credentials() if address.grpc_tls else None,
+        ),
+    )
+
+
+def heeds_environment(address: Address) -> bool:
+    """Servers behind TLS may lie behind a proxy (HTTPS_PROXY) or a company's own authority; one
+    without TLS, perhaps on this machine, is asked directly.
+    """
+    return address.tls
+
+
+def _credentials() -> grpc.ChannelCredentials:
+    """gRPC trusts the file that SSL_CERT_FILE names, as httpx does; without one, its own list."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile is None or paths.cafile == paths.openssl_cafile:
+        return grpc.ssl_channel_credentials()
+    return grpc.ssl_channel_credentials(Path(paths.cafile).read_bytes())
+
+
+def _probe_rest(address: Address, headers: dict[str, str], seconds: float) -> str | None:
+    """Whether something speaks HTTP there and, behind TLS, is trusted.
+
+    The server's version where /v1/meta waits for a module's service, else None. Raises
+    StoreUnavailable, or ConfigError for a file of certificates.
+    """
+
+    def get(path: str) -> httpx.Response:
+        trust = heeds_environment(address)
+        return httpx.get(f"{address.rest}{path}", headers=headers, timeout=seconds, trust_env=trust)
+
+    try:
+        get("/v1/.well-known/live")
+        with suppress(httpx.ReadTimeout):
+            get("/v1/meta")
+            return None
+        nodes = get("/v1/nodes").json().get("nodes") or [{}]
+        return str(nodes[0].get("version") or "1.27.0")  # the oldest that the client takes
+    except httpx.TimeoutException as error:
+        cause = f"no answer in {seconds:g} s, as weaviate.timeout_connect says"
+        raise _no_rest(address, cause) from error
+    except (httpx.HTTPError, ValueError) as error:
+        raise _no_rest(address, str(error)) from error
+    except OSError as error:  # no such file, or, as ssl.SSLError, no certificate in it
+        raise ConfigError(
+            f"SSL_CERT_FILE cannot be used ({error}); set it to a PEM file with the certificates "
+            "to trust, or unset it"
+        ) from error
+
+
+def probe_grpc(address: Address, seconds: float) -> None:
+    """Whether something speaks gRPC there: a REST port or a closed one fails here, with a cause."""
+    channel = (
+        grpc.secure_channel(address.grpc, _credentials())
+        if address.grpc_tls
+        else grpc.insecure_channel(address.grpc)
+    )
+    try:
+        grpc.channel_ready_future(channel).result(timeout=seconds)
+    except grpc.FutureTimeoutError:
+        cause = _cause(channel)
+        trust = "; its certificate has to be trusted as well (SSL_CERT_FILE)"
+        raise StoreUnavailable(
+            f"Weaviate's REST answers at {address.rest}, but its gRPC does not at {address.grpc} "
+            f"({'with' if address.grpc_tls else 'without'} TLS, waited {seconds:g} s: {cause}); "
+            "publish that port (docker: -p 50051:50051, and open it in the firewall), or set "
+            "weaviate.grpc_port, weaviate.grpc_host or weaviate.grpc_tls"
+            f"{trust if address.grpc_tls else ''}"
+        ) from None
+    finally:
+        channel.close()
+
+
+def _no_rest(address: Address, cause: str) -> StoreUnavailable:
+    """The error for whatever is wrong with REST at that address."""
+    if "CERTIFICATE_VERIFY_FAILED" in cause:
+        remedy = UNTRUSTED
+    elif "WRONG_VERSION_NUMBER" in cause:
+        remedy = f"it speaks no TLS: set weaviate_url to http://{address.host}:{address.port}"
+    else:
+        remedy = (
+            "start one (docker compose up -d), or set weaviate_url (WEAVIATE_URL) to where it "
+            "runs, with https:// where it speaks TLS"
+        )
+    return StoreUnavailable(f"no usable Weaviate at {address.rest} ({short(cause)}); {remedy}")
+
+
+def _cause(channel: grpc.Channel) -> str:
+    """A failed connection says why to the call that wanted it."""
+    ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+    with suppress(grpc.RpcError):
+        ask(b"", timeout=1)
+    try:
+        ask(b"", timeout=1)
+    except grpc.RpcError as error:
+        return short(str(error.details()))
+    return "it answers now"
