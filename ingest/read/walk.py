@@ -140,7 +140,7 @@ def _sources(name: str, options: Options, skipped: Skipped) -> Iterator[InputFil
     elif path.is_dir():
         yield from _Folder(path, options, skipped).files(path, ())
     elif _holds(path, S_ISFIFO):  # of a pipe nobody knows what it will hold, or its name tomorrow
-        yield InputFile(path, _shown(path), "", _by_name(path) or options.format or "jsonl")
+        yield InputFile(path, _shown(path), "", options.format or _by_name(path) or "jsonl")
     else:
         file_id = _shown((path.parent.resolve() / path.name).as_posix())
         yield InputFile(path, _shown(path), file_id, _format(path, options) or "text")

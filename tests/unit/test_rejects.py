@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from ingest.read.source import Options
 from ingest.read.walk import Skipped
 from ingest.record import Record, Rejection
 from ingest.rejects import Rejects, check_rejects
-from search.errors import InputError
+from ingest.seen import Seen
+from search.errors import InputError, StoreUnavailable
 from search.types import Source
 
 
@@ -67,6 +69,17 @@ def test_a_record_read_back_keeps_its_source(tmp_path: Path) -> None:
     assert isinstance(record, Record)
     assert (record.file, record.line) == (str(path), 1)
     assert record.source == Source("/data/a.jsonl", 7)
+
+
+def test_a_full_disk_for_temporary_files_is_said_in_a_line() -> None:
+    def claim_many(seen: Seen) -> None:
+        for number in range(10_000):
+            seen.claim(f"id {number}", "f", number)
+
+    with closing(Seen()) as seen:
+        seen._connection.execute("PRAGMA max_page_count = 3")
+        with pytest.raises(StoreUnavailable, match="among the temporary files"):
+            claim_many(seen)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full (Linux)")
