@@ -220,8 +220,9 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         name = ".".join(path[: 2 if path[0] == SECTION else 1])
         origin = origins.get(name, "default")
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_known()))
-            lines.append(f"setting {name!r} ({origin}) is unknown; the settings are: {known}")
+            similar = difflib.get_close_matches(name, _known(), 1)
+            known = f"is {similar[0]!r} meant?" if similar else f"expected {', '.join(_known())}"
+            lines.append(f"setting {name!r} ({origin}) is unknown; {known}")
         else:
             expected = problem["msg"][0].lower() + problem["msg"][1:]
             found = "" if name in SECRETS else f" has value {problem['input']!r}"

@@ -41,12 +41,11 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def utf8(text: str) -> str:
-    """An argparse type: text, and not bytes that no text has."""
+    """An argparse type: text, whatever the locale, and not bytes that no text has."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
         raise argparse.ArgumentTypeError(f"'{printable(text)}' is not valid UTF-8") from None
-    return text
 
 
 def say(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import InputError, MissingExtra, StoreError
-from search.terminal import json_text, printable, run_command
+from search.terminal import json_text, printable, run_command, utf8
 
 COMMAND = """\
 import sys
@@ -158,3 +159,19 @@ def test_another_config_on_the_path_is_named(tmp_path: Path) -> None:
 def test_a_missing_extra_names_the_command_for_a_clone() -> None:
     root = Path(__file__).parents[2]
     assert f"pip install -e '.[pdf]' in {root}" in str(MissingExtra("pypdf", "pdf", "PDF"))
+
+
+def test_an_argument_is_utf_8_whatever_the_locale() -> None:
+    body = "from search.terminal import utf8; print(ascii(utf8(sys.argv[1])))"
+    code = f"import sys; {body}"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "caf\u00e9".encode()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "'caf\\xe9'\n"
+    with pytest.raises(argparse.ArgumentTypeError, match="not valid UTF-8"):
+        utf8("caf\udce9")
