@@ -23,8 +23,10 @@ from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
 from search.types import Candidate, Condition, Hit, Ranking, RetrievalMode, passage_input
 
-HITS_HIGHLIGHTED = 10
-"""Of so many hits the deciding sentence is looked for: as many as people read."""
+MAX_HIGHLIGHTED = 10
+MIN_HIGHLIGHTED_SHARE = 0.2
+"""The deciding sentence is looked for in so many hits, as people read them, and in those with such
+a share of the best one's probability: a passage that hardly answers has no such sentence."""
 DEADLINE_STEP = 8
 """Pairs scored between two looks at the clock; fewer would leave the processor half idle."""
 
@@ -259,10 +261,15 @@ class _Search:
         """The same hits, the first of them with the sentence that decides."""
         if self.reranker is None or not self.settings.highlight:
             return list(hits)
-        head = hits[:HITS_HIGHLIGHTED]
+        least = MIN_HIGHLIGHTED_SHARE * hits[0].score if hits else 0.0
+        head = [h for h in hits[:MAX_HIGHLIGHTED] if h.logit is not None and h.score >= least]
         passages = [hit.passage for hit in head]
         sentences = sentences_of(passages, self.settings.language)
-        pairs = [(self.query, passages[i][start:end]) for i, (start, end) in sentences]
+        # With the title, as passages are read: it says what "it" is.
+        pairs = [
+            (self.query, passage_input(head[i].title, passages[i][start:end]))
+            for i, (start, end) in sentences
+        ]
         try:
             logits = [scored.logit for scored in self._score(self.reranker, pairs)]
         except Exception as error:  # noqa: BLE001  # the order stands without it
@@ -271,7 +278,7 @@ class _Search:
         spans = best_sentences(sentences, logits, passages)
         self.clock.lap("highlight")
         marked = [replace(hit, highlight=span) for hit, span in zip(head, spans, strict=True)]
-        return [*marked, *hits[HITS_HIGHLIGHTED:]]
+        return [*marked, *hits[len(head) :]]
 
     def _too_late(self, when: str) -> str:
         return f"the deadline of {self.settings.deadline_ms:g} ms passed {when}"

@@ -320,3 +320,16 @@ def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
     assert ranking.hits == ()
     assert "3 documents were found" in (ranking.hint or "")
     assert "0.953" in (ranking.hint or "")  # sigmoid(3)
+
+
+def test_sentences_are_looked_for_in_hits_that_may_well_answer() -> None:
+    class Strict(Words):
+        def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+            return [Scored(s.logit - 3, s.span) for s in super().score_pairs(pairs)]
+
+    other = "Nothing of it stands here, sadly. Nor does it stand over there."
+    store = ListStore([candidate("good", PASSAGE, 0.9, 1), candidate("poor", other, 0.8, 2)])
+    shared = Searcher(store, RerankerProvider(lambda: Strict({}, PLAIN)), config.load(files=[]))
+    good, poor = shared.search("to prevent heart disease, daily").hits
+    assert good.highlight is not None
+    assert poor.highlight is None
