@@ -149,8 +149,8 @@ def _in_turn(ranking: Ranking) -> Group:
         table = Table(box=None, pad_edge=False, expand=True, padding=(0, 1, 0, 0))
         table.add_column("", justify="right", style="bold")
         table.add_column(name, ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_column("", justify="right")
-        table.add_column("")
+        table.add_column("", justify="right", no_wrap=True, min_width=5)
+        table.add_column("", min_width=3)
         for hit in hits:
             table.add_row(str(hit.rank), _title(hit), f"{hit.score:.3f}", _arrow(hit))
         parts += [table, Text()]

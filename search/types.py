@@ -126,8 +126,9 @@ class Failure:
 class Condition:
     """One metadata filter, `field operator value`; conditions in a sequence are joined by AND.
 
-    A tuple matches when any of its members does, and `!=` when none equals. A document without
-    the field, or with a value of another kind (text, number, boolean), never matches.
+    A tuple matches when any of its members does, and `!=` when none equals. A value of another kind
+    (text, number, boolean) never matches, but for `!=`, which it always does; a document without
+    the field never matches at all.
     """
 
     field: str

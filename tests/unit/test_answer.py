@@ -247,11 +247,13 @@ def test_titles_are_no_markup_in_a_comparison(width: int) -> None:
 
 def test_a_comparison_in_40_columns_keeps_titles_readable() -> None:
     titled = (hit("x", title="Preventing heart disease"), hit("x", title="Heart surgery"))
-    made = Ranking("q", titled, titled, True, None, False, TIMINGS, MODEL)
+    before = tuple(replace(h, probability=None, logit=None) for h in titled)
+    made = Ranking("q", titled, before, True, None, False, TIMINGS, MODEL)
     lines = text(render.comparison(made), 40).splitlines()
     assert max(map(len, lines)) <= 40
     assert sum("Preventing heart disease" in line for line in lines) == 2
     assert {"First stage", "Reranked"} <= {line.strip() for line in lines}
+    assert sum("0.400" in line for line in lines) == 2
 
 
 def test_a_partly_reranked_answer_says_so_and_notes_are_shown() -> None:
