@@ -6,16 +6,19 @@ from typing import Any
 
 from search.types import Candidate, Hit, Location, Ranking, Source
 
-HIGH, MEDIUM = 0.8, 0.4
+STRONG, FAIR = 0.8, 0.4
 
 
 def band(probability: float) -> str:
-    """high > 0.8, medium 0.4–0.8, low below.
+    """How well a passage seems to answer: strong > 0.8, fair 0.4–0.8, weak below.
+
+    Not called high or low: what share of the strong ones is right depends on the documents (0.95 on
+    the set that probabilities were fitted on; tests/benchmarks/training.md has the others).
 
     >>> band(0.9), band(0.8), band(0.1)
-    ('high', 'medium', 'low')
+    ('strong', 'fair', 'weak')
     """
-    return "high" if probability > HIGH else "medium" if probability >= MEDIUM else "low"
+    return "strong" if probability > STRONG else "fair" if probability >= FAIR else "weak"
 
 
 def as_json(ranking: Ranking) -> dict[str, Any]:

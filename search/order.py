@@ -29,6 +29,14 @@ def first_stage_order(candidates: Sequence[Candidate]) -> list[Hit]:
     ]
 
 
+def with_probabilities(first: Sequence[Hit], log_odds: Sequence[float | None]) -> list[Hit]:
+    """The first stage's hits with what it is worth itself; `log_odds` None: not known."""
+    return [
+        hit if odds is None else replace(hit, probability=sigmoid(odds))
+        for hit, odds in zip(first, log_odds, strict=True)
+    ]
+
+
 def final_order(
     candidates: Sequence[Candidate],
     scored: Sequence[Scored],

@@ -21,7 +21,7 @@ from search.answer import band
 from search.terminal import printable
 from search.types import Candidate, Hit, Ranking, Span
 
-BAND_STYLES = {"high": "bold green", "medium": "yellow", "low": "dim"}
+BAND_STYLES = {"strong": "bold green", "fair": "yellow", "weak": "dim"}
 EXCERPT_CHARACTERS = 320
 OTHER_EXCERPT_CHARACTERS = 160
 MIN_WORD = 4  # shorter words of the query ("how", "to") are not worth highlighting

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,10 +15,16 @@ import config
 from config import Settings
 from search.errors import InputError, ModelError
 from search.hint import why_nothing
-from search.order import final_order, first_stage_order, fold, with_copies
+from search.order import (
+    final_order,
+    first_stage_order,
+    fold,
+    with_copies,
+    with_probabilities,
+)
 from search.rerank import Scored
-from search.rerank.blend import blended_log_odds, min_max
-from search.rerank.gate import margin, unsure
+from search.rerank.blend import Blend
+from search.rerank.gate import margin
 from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
 from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
@@ -88,6 +95,12 @@ class Searcher:
         if wait:
             self._reranker.close()
 
+    @cached_property
+    def _embedding(self) -> str | None:
+        """The model whose cosines the store gives, as far as it knows."""
+        info = self.store.describe().embedding
+        return info.name if info else None
+
     def warm_up(self) -> None:
         """Begin to load the reranker, if there is to be one; returns at once."""
         if self.settings.rerank:
@@ -130,7 +143,7 @@ class Searcher:
         changes |= {} if gate is UNSET else {"gate": gate}
         changes |= {} if deadline_ms is UNSET else {"deadline_ms": deadline_ms}
         settings = config.change(self.settings, **changes)
-        return _Search(self.store, self._reranker, settings, query, filters).run()
+        return _Search(self.store, self._embedding, self._reranker, settings, query, filters).run()
 
 
 class _Search:
@@ -139,12 +152,14 @@ class _Search:
     def __init__(
         self,
         store: Store,
+        embedding: str | None,
         provider: RerankerProvider,
         settings: Settings,
         query: str,
         filters: Sequence[Condition],
     ) -> None:
-        self.store, self.provider, self.settings = store, provider, settings
+        self.store, self.embedding = store, embedding
+        self.provider, self.settings = provider, settings
         self.query, self.filters = query, filters
         self.clock = _Clock(settings.deadline_ms)
         self.scored = 0
@@ -165,6 +180,8 @@ class _Search:
             hits = self._rerank(candidates, first)
         except _NotRerankedError as skipped:
             hits, reason, failed = first, skipped.reason, skipped.failed
+            if skipped.log_odds:
+                hits = with_probabilities(first, skipped.log_odds)
         if hits and self.scored < len(candidates) and reason is None:
             reason = (
                 f"the deadline of {settings.deadline_ms:g} ms passed after {self.scored} of "
@@ -205,13 +222,10 @@ class _Search:
         if not scored:
             raise _NotRerankedError(self._too_late("before a passage was scored"), True)
         self.scored, self.reranker = len(scored), reranker
-        weight = (
-            reranker.settings.blend_weight if self.settings.blend is None else self.settings.blend
-        )
-        relative = min_max([c.score for c in candidates])
+        blend = self._adapted(reranker.blend)
         log_odds = [
-            blended_log_odds(pair.logit, r, reranker.settings, weight)
-            for pair, r in zip(scored, relative, strict=False)
+            blend.log_odds(pair.logit, fused=c.fused, cosine=c.cosine, bm25=c.bm25)
+            for pair, c in zip(scored, candidates, strict=False)
         ]
         return final_order(candidates, scored, log_odds, first)
 
@@ -221,10 +235,20 @@ class _Search:
         if not first:
             raise _NotRerankedError("the first stage found nothing")
         gate = self.settings.gate
-        scores = [hit.score for hit in first]
-        if gate is not None and not unsure(scores, gate):
-            lead = f"{margin(scores):.3f} ≥ gate {gate:.3f}"
-            raise _NotRerankedError(f"the first stage is sure (margin {lead})")
+        if gate is None:
+            return
+        found = [hit.candidate for hit in first]
+        blend = self._adapted(self.provider.blend)
+        log_odds = [blend.first_stage(fused=c.fused, cosine=c.cosine, bm25=c.bm25) for c in found]
+        lead = margin([c.score if o is None else o for c, o in zip(found, log_odds, strict=True)])
+        if lead >= gate:
+            reason = f"the first stage is sure (margin {lead:.3f} ≥ gate {gate:.3f})"
+            raise _NotRerankedError(reason, log_odds=log_odds)
+
+    def _adapted(self, blend: Blend) -> Blend:
+        """The blend as the settings want it, for cosines of this store's embedding model."""
+        blend = blend.for_embedding(self.embedding)
+        return blend if self.settings.blend is None else blend.with_first_stage(self.settings.blend)
 
     def _loaded(self) -> Reranker:
         if self.provider.ready:
@@ -296,10 +320,15 @@ class _Search:
 
 
 class _NotRerankedError(Exception):
-    """Why the first stage's order stands; `failed` when it should not."""
+    """Why the first stage's order stands; `failed` when it should not.
 
-    def __init__(self, reason: str, failed: bool = False) -> None:
-        self.reason, self.failed = reason, failed
+    `log_odds` of each document, where the first stage is trusted to say how sure it is.
+    """
+
+    def __init__(
+        self, reason: str, failed: bool = False, log_odds: Sequence[float | None] = ()
+    ) -> None:
+        self.reason, self.failed, self.log_odds = reason, failed, log_odds
 
 
 class _Clock:

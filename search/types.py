@@ -140,9 +140,8 @@ class Condition:
 class Candidate:
     """A passage as the first stage found it. `rank` starts at 1; a higher `score` is better.
 
-    `cosine` and `bm25` are what the query and the passage alone say of each other, whatever else
-    was found; None where the store did not compare them so. `score` is one of them or, in hybrid
-    search, both scaled to what was found and added.
+    `score` is one of `cosine`, `bm25` and `fused` (0–1: hybrid search's mix of both rankings, each
+    scaled to its own results); the others are None where the store did not compute them.
     """
 
     document_id: str
@@ -156,6 +155,7 @@ class Candidate:
     location: Location | None = None
     cosine: float | None = None
     bm25: float | None = None
+    fused: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from search.errors import InputError
 PROG = "python -m search.evaluate"
 GOLDEN = Path(__file__).with_name("golden.jsonl")
 CACHE = Path(".search/eval")
-DEFAULT_KS = (10, 20, 50, 100)
-DEFAULT_BLENDS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+DEFAULT_KS = (5, 10, 20, 50)
+DEFAULT_BLENDS = (0.0, 0.5, 1.0, 2.0, 4.0)
 EPILOG = """\
 examples:
   %(prog)s ../datasets/scifact --split test
@@ -22,7 +22,7 @@ examples:
   %(prog)s --queries data/medical/queries.jsonl --qrels data/medical/qrels/test.tsv
   %(prog)s ../datasets/scifact --tune --bound 0.005 --write search.yaml \\
       --dev ../datasets/squad --dev ../datasets/medquad --qrels-dir qrels_grouped
-  %(prog)s ../datasets/medquad --calibrate --write-model --model my-model
+  %(prog)s ../datasets/medquad --dev A --dev B --tune --write-model --model my-model
   %(prog)s --golden
 
 A folder (BEIR layout) is ingested once into its own store below --cache. Each (query, passage) is
@@ -104,7 +104,7 @@ def _add_pass(parser: argparse.ArgumentParser) -> None:
         type=_integers,
         default=DEFAULT_KS,
         metavar="K,K…",
-        help="depths of the K-curve (default 10,20,50,100), derived from the deepest",
+        help="depths of the K-curve (default 5,10,20,50), derived from the deepest",
     )
     one.add_argument(
         "--blend",
@@ -112,7 +112,7 @@ def _add_pass(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_BLENDS,
         metavar="W,W…",
         dest="blends",
-        help="blend weights to try, in log-odds (the pipeline's own: --set blend=W)",
+        help="factors of the first stage's part of the score to try; 1 is the model's own blend",
     )
     one.add_argument(
         "--cache",
@@ -140,7 +140,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def _add_work(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("tuning, calibration, golden pairs")
     work.add_argument(
-        "--tune", action="store_true", help="choose K, blend and gate on dev, then report with them"
+        "--tune",
+        action="store_true",
+        help="choose K, blend and gate on dev, then report with them; with --write-model the blend "
+        "is fitted anew, and each dev set judged by what the others gave",
     )
     work.add_argument(
         "--dev",
@@ -171,7 +174,15 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--write-model",
         action="store_true",
-        help="with --calibrate: fit on dev, write the fit and the blend to the model's folder",
+        help="fit blend and probabilities on dev, and write them to the model's folder",
+    )
+    work.add_argument(
+        "--judged",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="with --write-model: a dev set whose judgments are complete, repeatable; "
+        "probabilities are fitted on these alone (default: on all)",
     )
     work.add_argument(
         "--golden",
@@ -213,8 +224,10 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("--store names the store of one FOLDER; leave it out for several")
     if args.write and not args.tune:
         raise InputError("--write needs --tune: it writes what tuning chose")
-    if args.write_model and not args.calibrate:
-        raise InputError("--write-model needs --calibrate: it writes the calibration fitted")
+    dev = {folder.resolve() for folder in args.dev or args.folders}
+    for folder in args.judged or ():
+        if not args.write_model or folder.resolve() not in dev:
+            raise InputError(f"--judged {folder}: goes with --write-model, and names a --dev set")
     if (args.tune or args.write_model) and not (args.folders or args.dev):
         raise InputError("tuning and fitting need dev judgments: give --dev FOLDER")
 

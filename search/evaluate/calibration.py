@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,11 @@ from search.errors import InputError
 from search.evaluate.data import Task
 from search.evaluate.derive import best_log_odds
 from search.evaluate.scoring import ScoredQuery
-from search.rerank import ModelSettings
+from search.rerank import Blend
 
 BINS = 10
-BANDS = (("high", 0.8, 1.0), ("medium", 0.4, 0.8), ("low", 0.0, 0.4))  # as `search` names them
+SHOWN = 10  # documents of a query that count: those that a page of results shows
+BANDS = (("strong", 0.8, 1.0), ("fair", 0.4, 0.8), ("weak", 0.0, 0.4))  # as `search` names them
 
 Values = NDArray[np.float64]
 
@@ -51,20 +52,29 @@ class Calibration:
 
 
 def outcomes(
-    task: Task, passes: Sequence[ScoredQuery], k: int, model: ModelSettings, min_grade: int
+    task: Task, passes: Sequence[ScoredQuery], k: int, blend: Blend, min_grade: int
 ) -> tuple[Values, Values]:
-    """Log-odds of each candidate document, and 1 where it is relevant: twice (documents,).
+    """Log-odds of the documents that a page would show, and 1 where relevant: twice (documents,).
 
     A candidate without a judgment counts as not relevant, as it does in every metric.
     """
-    log_odds: list[float] = []
-    labels: list[bool] = []
-    for scored in passes:
-        grades = task.qrels[scored.query_id]
-        for document_id, value in best_log_odds(scored, k, model.blend_weight, model).items():
-            log_odds.append(value)
-            labels.append(grades.get(document_id, 0) >= min_grade)
-    return np.array(log_odds), np.array(labels, dtype=np.float64)
+    return joined(page(task, s, best_log_odds(s, k, blend), min_grade) for s in passes)
+
+
+def page(
+    task: Task, scored: ScoredQuery, values: Mapping[str, float], min_grade: int
+) -> tuple[Values, Values]:
+    """As `outcomes`, of one query, whose documents have these `values`, best first."""
+    grades = task.qrels[scored.query_id]
+    ids = list(values)[:SHOWN]
+    relevant = [grades.get(document_id, 0) >= min_grade for document_id in ids]
+    return np.array([values[i] for i in ids]), np.array(relevant, dtype=np.float64)
+
+
+def joined(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
+    """Many pages as one."""
+    values, labels = zip(*parts, strict=True)
+    return np.concatenate(values), np.concatenate(labels)
 
 
 def platt(log_odds: Values, labels: Values) -> tuple[float, float]:
@@ -100,16 +110,6 @@ def platt(log_odds: Values, labels: Values) -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
-def recalibrated(model: ModelSettings, slope: float, intercept: float) -> ModelSettings:
-    """The model with its blended log-odds mapped through the fit; the order of documents stays."""
-    return replace(
-        model,
-        slope=slope * model.slope,
-        intercept=slope * model.intercept + intercept,
-        blend_weight=slope * model.blend_weight,
-    )
-
-
 def measure(probabilities: Values, labels: Values) -> Calibration:
     """Expected calibration error over ten equal-width bins (Naeini et al., AAAI 2015); bands."""
     bins = []
@@ -124,7 +124,7 @@ def measure(probabilities: Values, labels: Values) -> Calibration:
 
 
 def _bands(probabilities: Values, labels: Values) -> tuple[Band, ...]:
-    """high is above 0.8, medium from 0.4 to 0.8 with both ends, low below."""
+    """strong is above 0.8, fair from 0.4 to 0.8 with both ends, weak below."""
     places = np.where(probabilities > BANDS[0][1], 0, np.where(probabilities >= BANDS[1][1], 1, 2))
     bands = []
     for place, (name, low, high) in enumerate(BANDS):

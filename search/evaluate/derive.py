@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.evaluate.scoring import ScoredQuery
-from search.rerank import ModelSettings
-from search.rerank.blend import blended_log_odds, min_max
+from search.rerank import Blend
 from search.rerank.gate import margin
 
 SHUFFLES = 20
@@ -23,10 +22,13 @@ SHUFFLES = 20
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The three settings under tuning, named as in `config`; a gate of None always reranks."""
+    """The three settings under tuning, named as in `config`; a gate of None always reranks.
+
+    `blend` multiplies the first stage's part: 1 as the model's blend has it, 0 without it.
+    """
 
     candidates: int
-    blend: float
+    blend: float = 1.0
     gate: float | None = None
 
 
@@ -35,24 +37,34 @@ def first_stage(scored: ScoredQuery, k: int) -> list[str]:
     return list(dict.fromkeys(scored.document_ids[:k]))
 
 
-def reranked(scored: ScoredQuery, k: int, weight: float, model: ModelSettings) -> list[str]:
-    """Documents of the first k candidates by blended log-odds; weight 0: no first stage."""
-    return list(best_log_odds(scored, k, weight, model))
+def reranked(scored: ScoredQuery, k: int, blend: Blend) -> list[str]:
+    """Documents of the first k candidates by their log-odds."""
+    return list(best_log_odds(scored, k, blend))
 
 
-def best_log_odds(
-    scored: ScoredQuery, k: int, weight: float, model: ModelSettings
-) -> dict[str, float]:
+def best_log_odds(scored: ScoredQuery, k: int, blend: Blend) -> dict[str, float]:
     """document id → log-odds of its best passage, best first."""
-    relative = min_max(scored.scores[:k])
-    log_odds = [
-        blended_log_odds(logit, r, model, weight)
-        for logit, r in zip(scored.logits[:k], relative, strict=True)
-    ]
+    return best_values(
+        scored,
+        [
+            blend.log_odds(logit, fused=fused, cosine=cosine, bm25=bm25)
+            for logit, fused, cosine, bm25 in zip(
+                scored.logits[:k], *_signals(scored, k), strict=True
+            )
+        ],
+    )
+
+
+def best_values(scored: ScoredQuery, values: Sequence[float]) -> dict[str, float]:
+    """document id → the highest of its candidates' `values`, best first; ties keep their order."""
     best: dict[str, float] = {}
-    for i in sorted(range(len(log_odds)), key=lambda i: -log_odds[i]):
-        best.setdefault(scored.document_ids[i], log_odds[i])
+    for i in sorted(range(len(values)), key=lambda i: -values[i]):
+        best.setdefault(scored.document_ids[i], values[i])
     return best
+
+
+def _signals(scored: ScoredQuery, k: int) -> tuple[tuple[float | None, ...], ...]:
+    return scored.fused[:k], scored.cosines[:k], scored.bm25[:k]
 
 
 def shuffled(scored: ScoredQuery, k: int, seed: int) -> list[str]:
@@ -62,9 +74,9 @@ def shuffled(scored: ScoredQuery, k: int, seed: int) -> list[str]:
     return documents
 
 
-def margins(passes: Sequence[ScoredQuery], k: int) -> NDArray[np.float64]:
+def margins(passes: Sequence[ScoredQuery], k: int, blend: Blend) -> NDArray[np.float64]:
     """The gate's signal for each query (queries,): how sure the first stage is."""
-    return np.array([margin(_document_scores(scored, k)) for scored in passes])
+    return np.array([margin(_first_stage_scores(scored, k, blend)) for scored in passes])
 
 
 def keeps_first_stage(margins: NDArray[np.float64], gate: float | None) -> NDArray[np.bool_]:
@@ -74,23 +86,22 @@ def keeps_first_stage(margins: NDArray[np.float64], gate: float | None) -> NDArr
     return np.asarray(margins >= gate)
 
 
-def final(
-    passes: Sequence[ScoredQuery], pipeline: Pipeline, model: ModelSettings
-) -> dict[str, list[str]]:
-    """The run that `search` with these settings would give."""
+def final(passes: Sequence[ScoredQuery], pipeline: Pipeline, blend: Blend) -> dict[str, list[str]]:
+    """The run that `search` with these settings would give; `blend` is the model's own."""
     k = pipeline.candidates
-    kept = keeps_first_stage(margins(passes, k), pipeline.gate)
+    kept = keeps_first_stage(margins(passes, k, blend), pipeline.gate)
+    scaled = blend.with_first_stage(pipeline.blend)
     return {
-        scored.query_id: first_stage(scored, k)
-        if keep
-        else reranked(scored, k, pipeline.blend, model)
+        scored.query_id: first_stage(scored, k) if keep else reranked(scored, k, scaled)
         for scored, keep in zip(passes, kept, strict=True)
     }
 
 
-def _document_scores(scored: ScoredQuery, k: int) -> list[float]:
-    """The first stage's score of each document (its best passage's), best first."""
+def _first_stage_scores(scored: ScoredQuery, k: int, blend: Blend) -> list[float]:
+    """What the first stage makes of each document (of its best passage), best first."""
     best: dict[str, float] = {}
-    for document_id, score in zip(scored.document_ids[:k], scored.scores[:k], strict=True):
-        best.setdefault(document_id, score)
+    rows = zip(scored.document_ids[:k], scored.scores[:k], *_signals(scored, k), strict=True)
+    for document_id, score, fused, cosine, bm25 in rows:
+        log_odds = blend.first_stage(fused=fused, cosine=cosine, bm25=bm25)
+        best.setdefault(document_id, score if log_odds is None else log_odds)
     return list(best.values())

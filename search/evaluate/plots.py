@@ -55,11 +55,10 @@ def k_curve(report: Report) -> Figure:
     figure, (left, right) = new_figure(10, 4.2, columns=2)
     curve = report.curve
     ks, cost = [p.k for p in curve], [p.milliseconds for p in curve]
-    weight = report.pipeline.blend
-    blend = f"blend (weight {weight:g})" if weight else "cross-encoder alone = blend (weight 0)"
-    lines = [(blend, [p.blend for p in curve], BLEND, "D-")]
-    if weight:
-        lines.insert(0, ("cross-encoder alone", [p.rerank for p in curve], RERANK, "s-"))
+    lines = [
+        ("cross-encoder alone", [p.rerank for p in curve], RERANK, "s-"),
+        ("blend", [p.blend for p in curve], BLEND, "D-"),
+    ]
     left.plot(ks, [p.ideal for p in curve], ":", color=CEILING, label="ideal order (ceiling)")
     for label, values, colour, style in lines:
         left.plot(ks, values, style, color=colour, label=label)
@@ -135,7 +134,7 @@ def gate(tuning: Tuning) -> Figure:
     ax.set(
         xlabel="passages scored per query",
         ylabel="nDCG@10, mean of the dev sets",
-        title=f"Gate at K = {chosen.candidates}, blend {chosen.blend:g}",
+        title=f"Gate at K = {chosen.candidates}",
     )
     ax.legend(frameon=False, fontsize=9)
     return figure

@@ -21,7 +21,7 @@ from search.evaluate.significance import (
     randomization_test,
     win_tie_loss,
 )
-from search.rerank import ModelSettings
+from search.rerank import Blend
 
 SHOWN = 10  # documents that `search` shows; recall is reported there and at the full depth
 
@@ -83,20 +83,21 @@ class Report:
     reranked_share: float  # of queries; the gate leaves the others to the first stage
     rows: tuple[Row, ...]
     curve: tuple[Point, ...]
-    blends: Mapping[float, float]  # blend weight → nDCG@10 at the pipeline's K
+    blends: Mapping[float, float]  # factor of the first stage's part → nDCG@10 at the pipeline's K
     worse: tuple[Change, ...]
     gains: tuple[float, ...]  # nDCG@10, pipeline - first stage, per query in the task's order
 
 
 def stages(
-    passes: Sequence[ScoredQuery], pipeline: Pipeline, model: ModelSettings
+    passes: Sequence[ScoredQuery], pipeline: Pipeline, blend: Blend
 ) -> dict[str, dict[str, list[str]]]:
     """The three runs that are compared: first stage, cross-encoder alone, the whole pipeline."""
     k = pipeline.candidates
+    alone = blend.with_first_stage(0)
     return {
         "first": {s.query_id: derive.first_stage(s, k) for s in passes},
-        "rerank": {s.query_id: derive.reranked(s, k, 0.0, model) for s in passes},
-        "pipeline": derive.final(passes, pipeline, model),
+        "rerank": {s.query_id: derive.reranked(s, k, alone) for s in passes},
+        "pipeline": derive.final(passes, pipeline, blend),
     }
 
 
@@ -104,7 +105,7 @@ def build(
     task: Task,
     passes: Sequence[ScoredQuery],
     pipeline: Pipeline,
-    model: ModelSettings,
+    blend: Blend,
     *,
     ks: Sequence[int],
     weights: Sequence[float],
@@ -114,8 +115,8 @@ def build(
     """Everything about one task; deterministic for a given pass and seed."""
     k = pipeline.candidates
     metrics = Metrics(task.qrels, names({min(SHOWN, k), k}, min_grade))
-    first, rerank, final = (metrics(run) for run in stages(passes, pipeline, model).values())
-    kept = derive.keeps_first_stage(derive.margins(passes, k), pipeline.gate)
+    first, rerank, final = (metrics(run) for run in stages(passes, pipeline, blend).values())
+    kept = derive.keeps_first_stage(derive.margins(passes, k, blend), pipeline.gate)
     gains = final[MAIN] - first[MAIN]
     main = Metrics(task.qrels, [MAIN])
     without_positive = task.without_positive(min_grade)
@@ -129,11 +130,8 @@ def build(
         random=_random_order(main, passes, k, seed),
         reranked_share=float(1 - kept.mean()),
         rows=_rows(metrics.measures, first, rerank, final, positive, f"@{k}", seed),
-        curve=tuple(_point(task, passes, at, pipeline.blend, model, min_grade) for at in ks),
-        blends={
-            w: _mean(main, {s.query_id: derive.reranked(s, k, w, model) for s in passes})
-            for w in weights
-        },
+        curve=tuple(_point(task, passes, at, pipeline.blend, blend, min_grade) for at in ks),
+        blends={w: _mean(main, derive.final(passes, Pipeline(k, w), blend)) for w in weights},
         worse=_worse(task, first[MAIN], final[MAIN]),
         gains=tuple(float(gain) for gain in gains),
     )
@@ -176,12 +174,12 @@ def _point(
     passes: Sequence[ScoredQuery],
     k: int,
     weight: float,
-    model: ModelSettings,
+    blend: Blend,
     min_grade: int,
 ) -> Point:
     recall = names([k], min_grade)[-1]
     metrics = Metrics(task.qrels, [MAIN, recall])
-    runs = stages(passes, Pipeline(k, weight), model)
+    runs = stages(passes, Pipeline(k, weight), blend)
     first = metrics(runs["first"])
     pairs = sum(len(s.scores[:k]) for s in passes)
     scored = sum(len(s.scores) for s in passes)

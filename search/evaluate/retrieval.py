@@ -65,6 +65,7 @@ def retrieve_pool(
             rank=rank,
             cosine=None if mode == "bm25" else cosines[key],
             bm25=None if mode == "near_text" else bm25[key],
+            fused=score if mode == "hybrid" else None,
         )
         for rank, (key, score) in enumerate(scores.items(), start=1)
     ]

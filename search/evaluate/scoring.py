@@ -32,7 +32,7 @@ PAIRS_PER_STEP = 1024  # scored together and then saved: an interrupted pass los
 class ScoredQuery:
     """A query's candidate passages in the first stage's order, with both stages' scores.
 
-    `cosines` and `bm25` are those of `Candidate`.
+    `cosines`, `bm25` and `fused` are those of `Candidate`.
     """
 
     query_id: str
@@ -40,6 +40,7 @@ class ScoredQuery:
     scores: tuple[float, ...]
     cosines: tuple[float | None, ...]
     bm25: tuple[float | None, ...]
+    fused: tuple[float | None, ...]
     logits: tuple[float, ...]
     milliseconds: float  # the query's share of its step's scoring time
 
@@ -86,6 +87,7 @@ class ScoreCache:
                 tuple(row["scores"]),
                 tuple(row["cosines"]),
                 tuple(row["bm25"]),
+                tuple(row["fused"]),
                 tuple(row["logits"]),
                 row["milliseconds"],
             )
@@ -127,6 +129,7 @@ def cut(scored: ScoredQuery, k: int) -> ScoredQuery:
         scored.scores[:k],
         scored.cosines[:k],
         scored.bm25[:k],
+        scored.fused[:k],
         scored.logits[:k],
         scored.milliseconds * share,
     )
@@ -172,6 +175,7 @@ def _score_step(
             tuple(c.score for c in candidates),
             tuple(c.cosine for c in candidates),
             tuple(c.bm25 for c in candidates),
+            tuple(c.fused for c in candidates),
             tuple(float(next(logits)) for _ in candidates),
             each * len(candidates),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from search.evaluate.data import Task
 from search.evaluate.derive import Pipeline
 from search.evaluate.progress import Shown
 from search.evaluate.scoring import ScoreCache, ScoredQuery, run_pass
-from search.rerank import CrossEncoder, ModelSettings
+from search.rerank import Blend, CrossEncoder
 from search.store.open import open_store
 
 WHOLE_POOL = 1_000_000  # a depth that no judged pool reaches
@@ -83,13 +83,13 @@ class Session:
         """K, blend and gate of the settings; at most what was scored, and all of a judged pool."""
         deepest = passed.ks[-1]
         k = deepest if passed.task.judged_pool else min(self.settings.candidates, deepest)
-        return Pipeline(k, self.blended().blend_weight, self.settings.gate)
+        factor = 1.0 if self.settings.blend is None else self.settings.blend
+        return Pipeline(k, factor, self.settings.gate)
 
-    def blended(self) -> ModelSettings:
-        """The model's settings with the blend weight that is in use."""
-        if self.settings.blend is None:
-            return self.model.settings
-        return replace(self.model.settings, blend_weight=self.settings.blend)
+    @property
+    def blend(self) -> Blend:
+        """The model's own, for the cosines of the embedding model in use."""
+        return self.model.blend.for_embedding(self.settings.embedding_model)
 
     def use(self, pipeline: Pipeline) -> None:
         """Take over these settings for every report from here on."""

@@ -13,7 +13,7 @@ from search.evaluate.calibration import Calibration
 from search.evaluate.golden import Verdict
 from search.evaluate.report import Report, Row
 from search.evaluate.significance import Estimate
-from search.evaluate.tune import Setting, Tuning
+from search.evaluate.tune import HeldOut, Setting, Tuning
 from search.terminal import printable
 
 WORSE_SHOWN = 10
@@ -21,7 +21,7 @@ SIGNIFICANT = 0.05
 
 
 def report(r: Report) -> Group:
-    """One task: the comparison, the K-curve, blend weights, and the queries that got worse."""
+    """One task: the comparison, the K-curve, other blends, and the queries that got worse."""
     parts: list[Any] = [
         Text(f"\n{printable(r.name)}", style="bold"),
         _about(r),
@@ -31,15 +31,16 @@ def report(r: Report) -> Group:
     ]
     parts += [Text(), _curve(r)]
     if r.blends:
-        weights = "  ".join(f"{weight:g}: {value:.3f}" for weight, value in r.blends.items())
-        parts += [Text(f"nDCG@10 by blend weight (K = {r.pipeline.candidates})  {weights}")]
+        factors = "  ".join(f"{factor:g}: {value:.3f}" for factor, value in r.blends.items())
+        k = r.pipeline.candidates
+        parts += [Text(f"nDCG@10 with the first stage's part times … (K = {k})  {factors}")]
     if r.worse:
         parts += [Text(), _worse(r)]
     return Group(*parts)
 
 
 def tuning(t: Tuning) -> Group:
-    """What was chosen on the dev splits, and what it saves."""
+    """What was chosen on the dev splits, what it saves, and how each set does with it."""
     table = Table(title="Tuned on the dev splits", title_justify="left", box=None, pad_edge=False)
     for name in (
         "",
@@ -57,12 +58,31 @@ def tuning(t: Tuning) -> Group:
     saved = 1 - t.chosen.pairs / t.best.pairs if t.best.pairs else 0.0
     change = t.chosen.ndcg - t.best.ndcg
     note = f"{saved:.0%} fewer passages than the best; nDCG@10 {change:+.4f} (bound {t.bound:g})."
-    largest = max(setting.pipeline.blend for setting in t.grid)
-    if t.best.pipeline.blend == largest > 0:
-        note += f" The best weight, {largest:g}, is the largest tried: try larger ones (--blend)."
     if t.chosen.reranked_share == 0:
         note += " Reranking is not worth more than the bound here: the gate of 0 always skips it."
-    return Group(Text(), table, Text(note))
+    return Group(Text(), table, Text(note), Text(), _held_out(t.held_out))
+
+
+def _held_out(rows: Sequence[HeldOut]) -> Group:
+    """How each dev set does under what was chosen, and the figures that choices go by."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("dev set", "queries", "first stage", "rerank alone", "pipeline", "difference"):
+        table.add_column(name, justify="left" if name == "dev set" else "right")
+    for row in rows:
+        figures = [f"{value:.3f}" for value in (row.first, row.rerank, row.pipeline)]
+        label = Text(printable(row.name))
+        table.add_row(label, str(row.queries), *figures, _interval(row.difference, sign="+"))
+    gains = [row.difference.mean for row in rows]
+    mean, worst = sum(gains) / len(gains), min(rows, key=lambda row: row.difference.mean)
+    below = sum(gain < 0 for gain in gains)
+    return Group(
+        table,
+        Text(
+            f"Mean {mean:+.3f}; worst {worst.difference.mean:+.3f} ({printable(worst.name)}); "
+            f"below their first stage {below} of {len(rows)}, by more than noise "
+            f"{sum(row.below for row in rows)}."
+        ),
+    )
 
 
 def calibration(name: str, c: Calibration) -> Group:
@@ -110,7 +130,7 @@ def golden(verdicts: Sequence[Verdict]) -> Group:
 def _about(r: Report) -> Text:
     p = r.pipeline
     gate = "no gate" if p.gate is None else f"gate {p.gate:g} ({r.reranked_share:.0%} reranked)"
-    return Text(f"{r.queries} queries · K = {p.candidates} · blend weight {p.blend:g} · {gate}")
+    return Text(f"{r.queries} queries · K = {p.candidates} · first stage × {p.blend:g} · {gate}")
 
 
 def _comparison(r: Report) -> Table:

@@ -1,4 +1,4 @@
-"""Chooses K, blend and gate on dev splits: the cheapest setting within a bound of the best."""
+"""Chooses K and gate on dev sets, each judged by a blend that was fitted on the others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from search.errors import InputError
 from search.evaluate import derive
 from search.evaluate.data import Task
 from search.evaluate.derive import Pipeline
+from search.evaluate.fit import Passes, fit_blend
 from search.evaluate.metrics import MAIN, Metrics
 from search.evaluate.scoring import ScoredQuery
-from search.rerank import ModelSettings
+from search.evaluate.significance import Estimate, estimate
+from search.rerank import Blend
 
 GATE_STEPS = 20  # thresholds tried, at equal shares of the dev queries
-
-Passes = Sequence[tuple[Task, Sequence[ScoredQuery]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,23 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """One dev set under the setting chosen; `pipeline` is what a domain not fitted on gets."""
+
+    name: str
+    queries: int
+    first: float
+    rerank: float
+    pipeline: float
+    difference: Estimate  # pipeline - first stage
+
+    @property
+    def below(self) -> bool:
+        """Whether the pipeline is below its first stage by more than noise."""
+        return self.difference.high < 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tuning:
     """What was chosen and what it was chosen against; all figures are of the dev sets."""
 
@@ -40,49 +57,79 @@ class Tuning:
     first: float  # the first stage's nDCG@10 at the deepest K
     bound: float
     grid: tuple[Setting, ...]
+    held_out: tuple[HeldOut, ...] = ()
+
+
+def held_out_blends(dev: Passes, k: int, min_grade: int) -> list[Blend]:
+    """For each dev set the blend fitted on all the others; of a single set, on itself."""
+    if len(dev) == 1:
+        return [fit_blend(dev, k, min_grade)]
+    return [fit_blend([*dev[:i], *dev[i + 1 :]], k, min_grade) for i in range(len(dev))]
 
 
 def tune(
-    dev: Passes, model: ModelSettings, ks: Sequence[int], weights: Sequence[float], bound: float
+    dev: Passes,
+    blends: Sequence[Blend],
+    ks: Sequence[int],
+    weights: Sequence[float],
+    bound: float,
 ) -> Tuning:
     """The fewest scored passages per query with nDCG@10 at least the best's less `bound`.
 
-    Several dev sets count alike, whatever their size. Ties in cost go to the higher nDCG@10.
+    `blends` has one for each dev set. The sets count alike, whatever their size; ties in cost go to
+    the higher nDCG@10.
     """
     if not ks or not weights:
         raise InputError("nothing to tune: give at least one K (--k) and one weight (--blend)")
     ungated: list[Setting] = []
     grid: list[Setting] = []
     for k in ks:
-        columns = [_Columns(task, passes, k) for task, passes in dev]
+        columns = _columns(dev, blends, k)
         gates = _gates(np.concatenate([column.margins for column in columns]))
         for weight in weights:
-            values = [column.reranked(weight, model) for column in columns]
+            values = [column.reranked(weight) for column in columns]
             settings = [_setting(columns, values, Pipeline(k, weight, gate)) for gate in gates]
             ungated.append(settings[0])
             grid.extend(settings)
     best = max(ungated, key=lambda s: (s.ndcg, -s.pairs))
     enough = [s for s in grid if s.ndcg >= best.ndcg - bound]
     chosen = min(enough, key=lambda s: (round(s.pairs, 6), -s.ndcg))
-    deepest = [_Columns(task, passes, max(ks)) for task, passes in dev]
-    first = float(np.mean([column.first.mean() for column in deepest]))
-    return Tuning(chosen, best, first, bound, tuple(grid))
+    first = float(np.mean([c.first.mean() for c in _columns(dev, blends, max(ks))]))
+    rows = [c.held_out(chosen.pipeline) for c in _columns(dev, blends, chosen.pipeline.candidates)]
+    return Tuning(chosen, best, first, bound, tuple(grid), tuple(rows))
 
 
 class _Columns:
     """One dev set at one K, as arrays over its queries."""
 
-    def __init__(self, task: Task, passes: Sequence[ScoredQuery], k: int) -> None:
-        self._passes, self._k = passes, k
+    def __init__(self, task: Task, passes: Sequence[ScoredQuery], blend: Blend, k: int) -> None:
+        self._task, self._passes, self._blend, self._k = task, passes, blend, k
         self._metrics = Metrics({s.query_id: task.qrels[s.query_id] for s in passes}, [MAIN])
         self.first = self._metrics({s.query_id: derive.first_stage(s, k) for s in passes})[MAIN]
-        self.margins = derive.margins(passes, k)
+        self.margins = derive.margins(passes, k, blend)
         self.pairs = np.array([len(s.scores[:k]) for s in passes], dtype=np.float64)
 
-    def reranked(self, weight: float, model: ModelSettings) -> NDArray[np.float64]:
-        """nDCG@10 of each query with this blend weight (queries,)."""
-        run = {s.query_id: derive.reranked(s, self._k, weight, model) for s in self._passes}
+    def reranked(self, weight: float, gate: float | None = None) -> NDArray[np.float64]:
+        """nDCG@10 of each query with the first stage's part times `weight` (queries,)."""
+        run = derive.final(self._passes, Pipeline(self._k, weight, gate), self._blend)
         return self._metrics(run)[MAIN]
+
+    def held_out(self, pipeline: Pipeline) -> HeldOut:
+        final = self.reranked(pipeline.blend, pipeline.gate)
+        return HeldOut(
+            self._task.name,
+            len(self._passes),
+            float(self.first.mean()),
+            float(self.reranked(0.0).mean()),
+            float(final.mean()),
+            estimate(final - self.first),
+        )
+
+
+def _columns(dev: Passes, blends: Sequence[Blend], k: int) -> list[_Columns]:
+    return [
+        _Columns(task, passes, blend, k) for (task, passes), blend in zip(dev, blends, strict=True)
+    ]
 
 
 def _setting(

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from scipy.special import expit
 
 from search.errors import InputError
 from search.evaluate import calibration, report, writing
 from search.evaluate.calibration import Calibration
 from search.evaluate.data import Task, read_files, read_folder
+from search.evaluate.fit import fit_blend
 from search.evaluate.report import Report
 from search.evaluate.session import Pass, Session
-from search.evaluate.tune import Tuning, tune
-from search.rerank import ModelSettings
+from search.evaluate.tune import Tuning, held_out_blends, tune
+from search.rerank import Blend
 from search.rerank.checkpoint import open_checkpoint
 
 Runs = Mapping[str, Mapping[str, list[str]]]
@@ -44,13 +44,12 @@ def run(session: Session, args: argparse.Namespace) -> Outcome:
     if args.tune:
         tuning = _tune(session, dev, args)
         if args.write:
-            writing.write_settings(args.write, tuning, blend_in_model=args.write_model)
+            writing.write_settings(args.write, tuning, session.settings)
             written.append(args.write)
     passes = [session.run(task, folder) for task, folder in tests]
-    calibrations = _measure(session, passes, session.blended(), "", args) if args.calibrate else {}
+    calibrations = _measure(session, passes, session.blend, "", args) if args.calibrate else {}
     if args.write_model:
-        fitted = _fit(session, dev, args.min_grade)
-        calibrations |= _measure(session, dev, session.blended(), ", dev", args)
+        fitted = _fit(session, dev, args)
         calibrations |= _measure(session, dev, fitted, ", dev, fitted", args)
         calibrations |= _measure(session, passes, fitted, ", fitted", args)
         folder = open_checkpoint(session.settings.model).folder
@@ -102,43 +101,50 @@ def _shaped(task: Task, args: argparse.Namespace) -> Task:
 
 
 def _tune(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Tuning:
-    """Choose on dev, and let the session use what was chosen."""
-    weights = sorted({*args.blends, session.model.settings.blend_weight})
+    """Choose on dev, and let the session use what was chosen.
+
+    Without --write-model the model keeps its blend, so that is what is judged.
+    """
     ks = sorted(set.intersection(*(set(p.ks) for p in dev)))
     passes = [(p.task, p.scored) for p in dev]
-    tuning = tune(passes, session.model.settings, ks, weights, args.bound)
+    if args.write_model:
+        blends = held_out_blends(passes, max(ks), args.min_grade)
+    else:
+        blends = [session.blend] * len(passes)
+    tuning = tune(passes, blends, ks, args.blends, args.bound)
     session.use(tuning.chosen.pipeline)
     return tuning
 
 
-def _fit(session: Session, dev: Sequence[Pass], min_grade: int) -> ModelSettings:
-    """Platt's fit over the candidates of all dev sets together."""
-    model = session.blended()
-    pairs = [_outcomes(session, p, model, min_grade) for p in dev]
-    log_odds = np.concatenate([values for values, _ in pairs])
-    labels = np.concatenate([values for _, values in pairs])
-    return calibration.recalibrated(model, *calibration.platt(log_odds, labels))
+def _fit(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Blend:
+    """The blend of all dev sets together; its log-odds are those of the fully judged ones."""
+    k = min(session.pipeline(p).candidates for p in dev)
+    judged = {folder.resolve().name for folder in args.judged or ()}
+    full = [(p.task, p.scored) for p in dev if p.task.name in judged]
+    passes = [(p.task, p.scored) for p in dev]
+    embedding = session.settings.embedding_model
+    return fit_blend(passes, k, args.min_grade, embedding, full or None)
 
 
 def _measure(
     session: Session,
     passes: Sequence[Pass],
-    model: ModelSettings,
+    blend: Blend,
     suffix: str,
     args: argparse.Namespace,
 ) -> dict[str, Calibration]:
     found = {}
     for p in passes:
-        log_odds, labels = _outcomes(session, p, model, args.min_grade)
+        log_odds, labels = _outcomes(session, p, blend, args.min_grade)
         found[p.task.name + suffix] = calibration.measure(expit(log_odds), labels)
     return found
 
 
 def _outcomes(
-    session: Session, p: Pass, model: ModelSettings, min_grade: int
+    session: Session, p: Pass, blend: Blend, min_grade: int
 ) -> tuple[calibration.Values, calibration.Values]:
     k = session.pipeline(p).candidates
-    return calibration.outcomes(p.task, p.scored, k, model, min_grade)
+    return calibration.outcomes(p.task, p.scored, k, blend, min_grade)
 
 
 def _report(session: Session, p: Pass, args: argparse.Namespace) -> Report:
@@ -146,7 +152,7 @@ def _report(session: Session, p: Pass, args: argparse.Namespace) -> Report:
         p.task,
         p.scored,
         session.pipeline(p),
-        session.model.settings,
+        session.blend,
         ks=p.ks,
         weights=args.blends,
         min_grade=args.min_grade,
@@ -155,4 +161,4 @@ def _report(session: Session, p: Pass, args: argparse.Namespace) -> Report:
 
 
 def _runs(session: Session, p: Pass) -> Runs:
-    return report.stages(p.scored, session.pipeline(p), session.model.settings)
+    return report.stages(p.scored, session.pipeline(p), session.blend)

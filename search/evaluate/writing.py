@@ -6,49 +6,53 @@ import json
 import re
 from pathlib import Path
 
+from config import Settings
 from search.errors import ConfigError
 from search.evaluate.tune import Tuning
-from search.rerank import ModelSettings
+from search.rerank import Blend
 
 MARK = "# Tuned by search.evaluate"
-TUNED = re.compile(rf"^({MARK}|(candidates|blend|gate)\s*:)")
+TUNED = re.compile(rf"^({MARK}|(candidates|blend|gate|gate_tuned_for|model|retrieval)\s*:)")
 
 
-def write_settings(path: Path, tuning: Tuning, blend_in_model: bool) -> None:
-    """Set candidates, blend and gate in this YAML file; its other lines stay as they are.
+def write_settings(path: Path, tuning: Tuning, settings: Settings) -> None:
+    """Set what was tuned, and the model and retrieval that it was tuned for, in this YAML file.
 
-    `blend_in_model`: the weight goes into the model's folder, so the settings point to it (null).
+    Its other lines stay as they are.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if not TUNED.match(line)]
-        path.write_text(
-            "\n".join([*kept, *_lines(tuning, blend_in_model)]) + "\n", encoding="utf-8"
-        )
+        path.write_text("\n".join([*kept, *_lines(tuning, settings)]) + "\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be written as settings: {error}") from None
 
 
-def write_model(folder: Path, model: ModelSettings) -> Path:
-    """Put calibration and blend weight into the model's rerank.json; its other entries stay."""
+def write_model(folder: Path, blend: Blend) -> Path:
+    """Put the blend into the model's rerank.json; its other entries stay."""
     path = folder / "rerank.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        content["calibration"] = {"slope": model.slope, "intercept": model.intercept}
-        content["blend"] = {"weight": model.blend_weight}
+        content["embedding"] = blend.embedding
+        content["log_odds"] = [
+            {"constant": formula.constant, **formula.weights} for formula in blend.formulas
+        ]
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except (OSError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: cannot be written: {error}") from None
     return path
 
 
-def _lines(tuning: Tuning, blend_in_model: bool) -> list[str]:
+def _lines(tuning: Tuning, settings: Settings) -> list[str]:
     chosen, best = tuning.chosen, tuning.best
     pipeline = chosen.pipeline
     return [
         f"{MARK}: dev nDCG@10 {chosen.ndcg:.4f}, {chosen.pairs:.1f} passages a query "
         f"(best {best.ndcg:.4f} at {best.pairs:.1f}; bound {tuning.bound:g})",
         f"candidates: {pipeline.candidates}",
-        f"blend: {'null' if blend_in_model else f'{pipeline.blend:g}'}",
+        f"blend: {'null' if pipeline.blend == 1 else f'{pipeline.blend:g}'}",
         f"gate: {'null' if pipeline.gate is None else f'{pipeline.gate:g}'}",
+        f"gate_tuned_for: {json.dumps(f'{settings.retrieval} {settings.model}')}",
+        f"retrieval: {settings.retrieval}",
+        f"model: {json.dumps(settings.model, ensure_ascii=False)}",
     ]

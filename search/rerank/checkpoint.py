@@ -12,7 +12,7 @@ from search.errors import CheckpointError, ModelError
 from search.models.folder import find_folder, read_json, usable_positions
 from search.models.preflight import check_files
 from search.models.tokens import Tokenizer
-from search.rerank.blend import ModelSettings
+from search.rerank.blend import INPUTS, Blend, Formula
 
 BUNDLED = Path(__file__).with_name("bundled")
 SETTINGS = "rerank.json"
@@ -26,7 +26,7 @@ class Checkpoint:
     name: str
     tokenizer: Tokenizer
     positions: int | None
-    settings: ModelSettings
+    blend: Blend
 
 
 def open_checkpoint(name: str) -> Checkpoint:
@@ -45,12 +45,12 @@ def open_checkpoint(name: str) -> Checkpoint:
         check_labels(folder, config)
         tokenizer = Tokenizer(folder)
         check_files(folder, tokenizer)
-        settings = read_settings(folder)
+        blend = read_blend(folder)
     except CheckpointError:
         raise
     except ModelError as error:
         raise CheckpointError(str(error)) from None
-    return Checkpoint(folder, name, tokenizer, usable_positions(config), settings)
+    return Checkpoint(folder, name, tokenizer, usable_positions(config), blend)
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:
@@ -64,25 +64,42 @@ def check_labels(folder: Path, config: dict[str, Any]) -> None:
         )
 
 
-def read_settings(folder: Path) -> ModelSettings:
-    """The optional rerank.json: {"calibration": {"slope", "intercept"}, "blend": {"weight"}}."""
+def find_blend(name: str) -> Blend:
+    """The blend of the model `name`; the plain one where it cannot be read (loading says why)."""
+    try:
+        return read_blend(BUNDLED if name == "bundled" else find_folder(name))
+    except ModelError:
+        return Blend()
+
+
+def read_blend(folder: Path) -> Blend:
+    """The optional rerank.json, which `search.evaluate --write-model` writes; see `Blend`."""
     path = folder / SETTINGS
     if not path.is_file():
-        return ModelSettings()
+        return Blend()
     content = read_json(path)
-    calibration, blend = content.get("calibration", {}), content.get("blend", {})
     try:
-        settings = ModelSettings(
-            slope=float(calibration.get("slope", 1)),
-            intercept=float(calibration.get("intercept", 0)),
-            blend_weight=float(blend.get("weight", 0)),
-        )
-    except (AttributeError, TypeError, ValueError):
-        raise CheckpointError(f"{path}: {_EXPECTED}; found {json.dumps(content)}") from None
-    numbers = (settings.slope, settings.intercept, settings.blend_weight)
-    if not all(map(math.isfinite, numbers)) or settings.slope <= 0 or settings.blend_weight < 0:
-        raise CheckpointError(f"{path}: {_EXPECTED}; found {settings}")
-    return settings
+        formulas = tuple(_formula(entry) for entry in content["log_odds"])
+        embedding = content.get("embedding")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {_EXPECTED}; found {error!r} in it") from None
+    if not any(formula.weights.keys() == {"logit"} for formula in formulas):
+        raise CheckpointError(f"{path}: {_EXPECTED}; found none of the logit alone")
+    return Blend(formulas, None if embedding is None else str(embedding))
 
 
-_EXPECTED = "expected finite numbers, a slope above 0 and a blend weight of at least 0"
+def _formula(entry: dict[str, Any]) -> Formula:
+    """Raises ValueError for a number out of bounds or a name that is not one of INPUTS."""
+    weights = {name: float(value) for name, value in entry.items() if name != "constant"}
+    constant = float(entry.get("constant", 0))
+    wrong = [n for n, w in weights.items() if n not in INPUTS or not 0 <= w < math.inf]
+    if wrong or not weights or not math.isfinite(constant):
+        raise ValueError(f"unusable: {json.dumps(entry)}")
+    return Formula(constant, weights)
+
+
+_EXPECTED = (
+    'expected {"log_odds": [{"constant": number, "logit": weight of at least 0, …}, …]}, with one '
+    f"formula of the logit alone, of the inputs {', '.join(INPUTS)}: delete it, and fit it "
+    "anew with python -m search.evaluate --write-model"
+)

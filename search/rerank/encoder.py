@@ -60,7 +60,7 @@ class CrossEncoder:
         window_overlap: int = 64,
     ) -> None:
         checkpoint = open_checkpoint(str(model))
-        self.settings = checkpoint.settings
+        self.blend = checkpoint.blend
         self.max_length = min(max_length, checkpoint.positions or max_length)
         self._name = checkpoint.name
         self._revision = fingerprint(checkpoint.folder)
@@ -111,7 +111,7 @@ class CrossEncoder:
         Raises QueryTooLong when the query takes more than half of `max_length`.
         """
         logits = [scored.logit for scored in self.score_pairs([(query, text) for text in texts])]
-        return logits if raw else [self.settings.probability(logit) for logit in logits]
+        return logits if raw else [self.blend.probability(logit) for logit in logits]
 
     def rank(self, query: str, texts: Sequence[str], top_k: int | None = None) -> list[Ranked]:
         """The texts with their probabilities, best first, at most `top_k`; ties keep their order.
@@ -121,7 +121,7 @@ class CrossEncoder:
         logits = self.score(query, texts, raw=True)
         # By logit, not by probability, which is 1.0 for all that are large.
         order = sorted(range(len(texts)), key=lambda i: -logits[i])[:top_k]
-        return [Ranked(i, self.settings.probability(logits[i]), texts[i]) for i in order]
+        return [Ranked(i, self.blend.probability(logits[i]), texts[i]) for i in order]
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         """One result per (query, text), in input order; many queries share the batches.

@@ -9,8 +9,3 @@ def margin(scores: Sequence[float]) -> float:
     """The best score minus the third best (or the worst, of fewer); 0 for one or none."""
     best = sorted(scores, reverse=True)[:3]
     return best[0] - best[-1] if best else 0.0
-
-
-def unsure(scores: Sequence[float], threshold: float) -> bool:
-    """Whether the first stage's margin is below `threshold`, so that reranking may change much."""
-    return margin(scores) < threshold

@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from threading import Lock, Thread
 from typing import Protocol
 
 from config import Settings
 from search.errors import ModelError, SearchError
-from search.rerank.blend import ModelSettings
+from search.rerank.blend import Blend
+from search.rerank.checkpoint import find_blend
 from search.rerank.encoder import CrossEncoder, Scored
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,8 @@ class Reranker(Protocol):
         """Name, revision, device, precision …, as an answer shows them."""
 
     @property
-    def settings(self) -> ModelSettings:
-        """How its logits become probabilities."""
+    def blend(self) -> Blend:
+        """How its logits become probabilities, together with the first stage's scores."""
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         """One result per (query, text), in input order."""
@@ -43,9 +45,14 @@ class RerankerProvider:
     """
 
     def __init__(
-        self, load: Callable[[], Reranker], clock: Callable[[], float] = time.monotonic
+        self,
+        load: Callable[[], Reranker],
+        clock: Callable[[], float] = time.monotonic,
+        blend: Callable[[], Blend] = Blend,
     ) -> None:
+        """`blend` reads the model's blend without loading the model."""
         self._load = load
+        self._read_blend = blend
         self._clock = clock
         self._lock = Lock()
         self._attempt: Future[Reranker] | None = None
@@ -56,7 +63,12 @@ class RerankerProvider:
     @classmethod
     def of(cls, settings: Settings) -> RerankerProvider:
         """The reranker that `settings` describe."""
-        return cls(lambda: CrossEncoder.load(settings))
+        return cls(lambda: CrossEncoder.load(settings), blend=lambda: find_blend(settings.model))
+
+    @cached_property
+    def blend(self) -> Blend:
+        """The model's blend, whether or not the model is loaded."""
+        return self._read_blend()
 
     @property
     def ready(self) -> bool:

@@ -22,7 +22,7 @@ class ProbabilityReranker:
 
     def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """One for each (query, text), in order."""
-        to_probability = self._encoder.settings.probability
+        to_probability = self._encoder.blend.probability
         return [to_probability(scored.logit) for scored in self._encoder.score_pairs(pairs)]
 
 

@@ -70,13 +70,13 @@ def test_usable_positions_bound_max_length(tmp_path: Path) -> None:
 def test_the_models_own_calibration_and_blend_are_used(bert: Path, tmp_path: Path) -> None:
     folder = tmp_path / "calibrated"
     shutil.copytree(bert, folder)
-    settings = {"calibration": {"slope": 0.5, "intercept": -1}, "blend": {"weight": 2}}
+    settings = {"log_odds": [{"constant": -1, "logit": 0.5}]}
     (folder / "rerank.json").write_text(json.dumps(settings))
     model = CrossEncoder.load(config.load({"model": str(folder), "device": "cpu"}, files=[]))
     (logit,) = model.score(PROBE_QUERY, [PROBE_RIGHT], raw=True)
     (probability,) = model.score(PROBE_QUERY, [PROBE_RIGHT])
     assert probability == pytest.approx(torch.tensor(0.5 * logit - 1).sigmoid().item())
-    assert model.settings.blend_weight == 2
+    assert model.blend.log_odds(4.0) == 1.0
     assert model.info["name"] == str(folder)
     assert model.info["device"] == "cpu"
 

@@ -31,7 +31,7 @@ def candidates(query_id: str, depth: int = 20, documents: int = 30) -> list[Cand
         document = f"d{rng.randrange(documents)}"
         seen[document] = seen.get(document, -1) + 1
         text = f"passage {seen[document]} of {document}"
-        signals = {"cosine": rng.random(), "bm25": 20 * rng.random()}
+        signals = {"cosine": rng.random(), "bm25": 20 * rng.random(), "fused": score}
         found.append(Candidate(document, seen[document], "", text, score, rank, **signals))
     return found
 
@@ -60,6 +60,7 @@ def scored(made: Task, depth: int = 20, signal: float = 0.0) -> list[ScoredQuery
                 tuple(c.score for c in found),
                 tuple(c.cosine for c in found),
                 tuple(c.bm25 for c in found),
+                tuple(c.fused for c in found),
                 tuple(logits),
                 10.0 * len(found),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from search.rerank import ModelSettings, Scored
+from search.rerank import Blend, Scored
 from search.types import (
     Candidate,
     Condition,
@@ -73,9 +73,9 @@ class ListStore:
 class TableReranker:
     """Logits looked up by the passage's last line."""
 
-    def __init__(self, logits: Mapping[str, float], settings: ModelSettings) -> None:
+    def __init__(self, logits: Mapping[str, float], blend: Blend) -> None:
         self.logits = logits
-        self.settings = settings
+        self.blend = blend
         self.info: Mapping[str, str | int] = {"name": "table", "device": "cpu", "precision": "fp32"}
         self.calls = 0
         self.fault: Exception | None = None
@@ -91,4 +91,5 @@ class TableReranker:
 
 
 def candidate(document_id: str, passage: str, score: float, rank: int, index: int = 0) -> Candidate:
-    return Candidate(document_id, index, document_id.title(), passage, score, rank)
+    title = document_id.title()
+    return Candidate(document_id, index, title, passage, score, rank, fused=score)

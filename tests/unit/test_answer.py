@@ -43,7 +43,7 @@ def text(renderable: RenderableType, width: int = 90) -> str:
 
 @pytest.mark.parametrize(
     ("probability", "name"),
-    [(1.0, "high"), (0.81, "high"), (0.8, "medium"), (0.4, "medium"), (0.399, "low"), (0, "low")],
+    [(1.0, "strong"), (0.81, "strong"), (0.8, "fair"), (0.4, "fair"), (0.399, "weak"), (0, "weak")],
 )
 def test_bands(probability: float, name: str) -> None:
     assert band(probability) == name
@@ -52,9 +52,9 @@ def test_bands(probability: float, name: str) -> None:
 def test_an_answer_shows_place_title_score_band_and_move() -> None:
     shown = text(render.answer(ranking()))
     first = next(line for line in shown.splitlines() if "Heart" in line)
-    assert first.split() == ["1", "Heart", "0.934", "high", "▲3", "was", "4"]
+    assert first.split() == ["1", "Heart", "0.934", "strong", "▲3", "was", "4"]
     second = next(line for line in shown.splitlines() if "Surgery" in line)
-    assert second.split() == ["2", "Surgery", "0.050", "low", "▼1", "was", "1"]
+    assert second.split() == ["2", "Surgery", "0.050", "weak", "▼1", "was", "1"]
     assert "retrieve 12 ms · rerank 346 ms · total 358 ms" in shown
     assert "tiny on cpu, bf16, openvino" in shown
 
@@ -69,14 +69,14 @@ def test_long_passages_are_cut_at_a_word_unless_full() -> None:
 def test_a_fallback_never_passes_for_a_reranked_answer() -> None:
     shown = text(render.answer(ranking(False, True, "the reranker failed: no weights")))
     assert "First stage's order, not reranked: the reranker failed: no weights." in shown
-    assert "high" not in shown
+    assert "strong" not in shown
     assert "was" not in shown
 
 
 def test_the_comparison_shows_both_orders_with_both_scores() -> None:
     lines = text(render.comparison(ranking()), 100).splitlines()
     row = next(line for line in lines if line.strip().startswith("1 "))
-    assert row.split() == ["1", "Surgery", "0.900", "Heart", "0.934", "high", "▲3", "was", "4"]
+    assert row.split() == ["1", "Surgery", "0.900", "Heart", "0.934", "strong", "▲3", "was", "4"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

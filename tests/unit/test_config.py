@@ -12,7 +12,7 @@ from search.errors import ConfigError
 def test_defaults_are_complete_and_each_is_explained() -> None:
     settings = config.load()
     text = (Path(config.__file__).parent / "default.yaml").read_text(encoding="utf-8")
-    assert settings.candidates == 50
+    assert settings.candidates == 20
     assert set(yaml.safe_load(text)) == set(config.Settings.model_fields)
     for line in text.splitlines():
         assert not line or line.startswith(("#", " ")) or "#" in line or line.endswith(":"), line

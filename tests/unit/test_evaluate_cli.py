@@ -41,7 +41,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["--queries", "q.jsonl"], "--queries and --qrels go together"),
         (["x", "--queries", "q", "--qrels", "r"], "not both"),
         (["x", "--write", "search.yaml"], "--write needs --tune"),
-        (["x", "--write-model"], "--write-model needs --calibrate"),
+        (["x", "--judged", "y", "--write-model"], "names a --dev set"),
         (["x", "y", "--store", "s.db"], "--store names the store of one FOLDER"),
         (["--queries", "q", "--qrels", "r", "--tune"], "give --dev FOLDER"),
         (["x", "--set", "candidates"], "no '='"),

@@ -9,9 +9,9 @@ from fakes import TableReranker
 
 from search.errors import InputError
 from search.evaluate import golden, tables
-from search.rerank import ModelSettings
+from search.rerank import Blend
 
-MODEL = TableReranker({"right": 2.0, "wrong": -1.0, "as good": 2.0}, ModelSettings())
+MODEL = TableReranker({"right": 2.0, "wrong": -1.0, "as good": 2.0}, Blend())
 
 
 def write(path: Path, *pairs: tuple[str, str]) -> Path:

@@ -20,10 +20,11 @@ from search.evaluate.metrics import MAIN, Metrics
 from search.evaluate.report import Report
 from search.evaluate.significance import randomization_test
 from search.evaluate.work import Outcome
-from search.rerank import ModelSettings
+from search.rerank import Blend
+from search.rerank.blend import Formula
 
-MODEL = ModelSettings(slope=1.0, intercept=0.0, blend_weight=2.0)
-PIPELINE = Pipeline(20, 2.0, 0.15)
+MODEL = Blend((Formula(0.0, {"logit": 1.0, "fused": 2.0}), Formula(0.0, {"logit": 1.0})))
+PIPELINE = Pipeline(20, 1.0, 0.15)
 KS = (5, 10, 20)
 MADE = task(30, seed=9)
 PASSES = scored(MADE, signal=2.0)
@@ -31,7 +32,7 @@ PASSES = scored(MADE, signal=2.0)
 
 def build(made: Task = MADE, seed: int = 0, **changes: Any) -> Report:
     pipeline = replace(PIPELINE, **changes)
-    return report.build(made, PASSES, pipeline, MODEL, ks=KS, weights=(0.0, 2.0), seed=seed)
+    return report.build(made, PASSES, pipeline, MODEL, ks=KS, weights=(0.0, 1.0), seed=seed)
 
 
 def printed(renderable: object, capsys: pytest.CaptureFixture[str]) -> str:
@@ -93,7 +94,7 @@ def test_the_curve_at_the_pipelines_k_is_the_ungated_pipeline() -> None:
     last, row = found.curve[-1], found.rows[0]
     stages = (row.first.mean, row.rerank.mean, row.pipeline.mean)
     assert (last.first, last.rerank, last.blend) == pytest.approx(stages)
-    assert found.blends == pytest.approx({0.0: last.rerank, 2.0: last.blend})
+    assert found.blends == pytest.approx({0.0: last.rerank, 1.0: last.blend})
     assert (last.pairs, last.milliseconds) == (20, pytest.approx(200))
     assert (found.curve[0].pairs, found.curve[0].milliseconds) == (5, pytest.approx(50))
     assert found.reranked_share == 1
@@ -130,7 +131,7 @@ def test_a_reranker_no_better_than_chance_is_called_out(
 
 
 def outcome() -> Outcome:
-    tuning = tune.tune([(MADE, PASSES)], MODEL, KS, (0.0, 2.0), 0.01)
+    tuning = tune.tune([(MADE, PASSES)], [MODEL], KS, (0.0, 1.0), 0.01)
     rng = np.random.default_rng(0)
     calibration = measure(rng.random(100), rng.integers(0, 2, 100).astype(float))
     return Outcome({"t": build()}, {}, tuning, {"t, dev": calibration}, [])
@@ -141,12 +142,12 @@ def test_json_holds_everything_and_is_plain_json(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "sub" / "r.json").read_text(encoding="utf-8"))
     assert content["model"] == {"name": "m"}
     assert len(content["tasks"]["t"]["gains"]) == 30
-    assert content["tasks"]["t"]["pipeline"] == {"candidates": 20, "blend": 2.0, "gate": 0.15}
+    assert content["tasks"]["t"]["pipeline"] == {"candidates": 20, "blend": 1.0, "gate": 0.15}
     assert content["tuning"]["chosen"]["pipeline"]["candidates"] in KS
     assert [band["name"] for band in content["calibration"]["t, dev"]["bands"]] == [
-        "high",
-        "medium",
-        "low",
+        "strong",
+        "fair",
+        "weak",
     ]
 
 

@@ -12,8 +12,9 @@ from search.errors import ConfigError
 from search.evaluate.derive import Pipeline
 from search.evaluate.tune import Setting, Tuning
 from search.evaluate.writing import write_model, write_settings
-from search.rerank import ModelSettings
-from search.rerank.checkpoint import read_settings
+from search.rerank import Blend
+from search.rerank.blend import Formula
+from search.rerank.checkpoint import read_blend
 
 
 def tuning(pipeline: Pipeline) -> Tuning:
@@ -25,13 +26,19 @@ def tuning(pipeline: Pipeline) -> Tuning:
 def test_search_uses_what_was_tuned_and_the_rest_of_the_file_stays(tmp_path: Path) -> None:
     file = tmp_path / "search.yaml"
     file.write_text("# mine\nalpha: 0.7\ncandidates: 99  # old\nweaviate:\n  collection: Kept\n")
-    write_settings(file, tuning(Pipeline(20, 2.5, 0.3142)), blend_in_model=False)
+    write_settings(file, tuning(Pipeline(20, 2.5, 0.3142)), config.load(files=[]))
     settings = config.load(files=[file])
     assert (settings.candidates, settings.blend, settings.gate) == (20, 2.5, 0.3142)
     assert (settings.alpha, settings.weaviate.collection) == (0.7, "Kept")
-    write_settings(file, tuning(Pipeline(10, 4.0, None)), blend_in_model=True)
+    write_settings(
+        file,
+        tuning(Pipeline(10, 1.0, None)),
+        config.load({"model": "my model", "retrieval": "bm25"}, files=[]),
+    )
     settings = config.load(files=[file])
     assert (settings.candidates, settings.blend, settings.gate) == (10, None, None)
+    assert (settings.model, settings.retrieval) == ("my model", "bm25")
+    assert settings.gate_tuned_for == "bm25 my model"
     text = file.read_text()
     assert text.startswith("# mine\n")
     assert text.count("# Tuned by search.evaluate") == text.count("candidates:") == 1
@@ -39,14 +46,14 @@ def test_search_uses_what_was_tuned_and_the_rest_of_the_file_stays(tmp_path: Pat
 
 def test_settings_that_cannot_be_written_say_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
-        write_settings(tmp_path, tuning(Pipeline(20, 2.5)), blend_in_model=False)
+        write_settings(tmp_path, tuning(Pipeline(20, 2.5)), config.load(files=[]))
 
 
 def test_the_engine_reads_what_was_fitted_and_other_entries_stay(tmp_path: Path) -> None:
-    (tmp_path / "rerank.json").write_text(json.dumps({"trained_on": "x", "blend": {"weight": 9}}))
-    fitted = ModelSettings(slope=0.8, intercept=-0.25, blend_weight=1.5)
+    (tmp_path / "rerank.json").write_text(json.dumps({"trained_on": "x", "log_odds": []}))
+    fitted = Blend((Formula(-1.0, {"logit": 0.5, "fused": 2.0}), Formula(0.0, {"logit": 0.8})), "e")
     path = write_model(tmp_path, fitted)
-    assert read_settings(tmp_path) == fitted
+    assert read_blend(tmp_path) == fitted
     assert json.loads(path.read_text())["trained_on"] == "x"
     path.write_text("{")
     with pytest.raises(ConfigError, match=r"rerank\.json"):

@@ -10,14 +10,14 @@ from tiny_folders import WORDS, write_json, write_model, write_tokenizer
 
 from search.errors import CheckpointError
 from search.rerank import checkpoint
-from search.rerank.blend import ModelSettings
-from search.rerank.checkpoint import open_checkpoint, read_settings
+from search.rerank.blend import Blend, Formula
+from search.rerank.checkpoint import open_checkpoint, read_blend
 
 
 def test_a_good_folder_passes(tmp_path: Path) -> None:
     found = open_checkpoint(str(write_model(tmp_path)))
     assert found.positions == 64
-    assert found.settings == ModelSettings()
+    assert found.blend == Blend()
     assert found.tokenizer.vocabulary_size == len(WORDS)
 
 
@@ -51,9 +51,6 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: write_model(f, id2label=None, num_labels=3), "found 3 labels"),
     (small_table, "says vocab_size 11, but the weights have 4"),
     (small_model, "the tokenizer has 11 tokens, the weights only 4"),
-    (lambda f: write_json(f / "rerank.json", {"blend": {"weight": "x"}}), "a blend weight of at"),
-    (lambda f: write_json(f / "rerank.json", {"calibration": {"slope": -1}}), "slope above 0"),
-    (lambda f: write_json(f / "rerank.json", {"calibration": 3}), "expected finite numbers"),
 ]
 
 
@@ -77,9 +74,29 @@ def test_a_missing_bundled_model_says_so(tmp_path: Path, monkeypatch: pytest.Mon
         open_checkpoint("bundled")
 
 
-def test_settings_are_read_from_the_model_folder(tmp_path: Path) -> None:
-    content = {"calibration": {"slope": 0.7, "intercept": -0.2}, "blend": {"weight": 1.5}}
+def test_the_blend_is_read_from_the_model_folder(tmp_path: Path) -> None:
+    formulas = [{"constant": -1, "logit": 0.7, "fused": 2}, {"logit": 0.5}]
+    write_json(tmp_path / "rerank.json", {"embedding": "mine", "log_odds": formulas})
+    assert read_blend(tmp_path) == Blend(
+        (Formula(-1.0, {"logit": 0.7, "fused": 2.0}), Formula(0.0, {"logit": 0.5})), "mine"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"calibration": {"slope": 0.7}, "blend": {"weight": 1.5}},  # as older versions wrote it
+        {"log_odds": []},
+        {"log_odds": [{"constant": 1}]},
+        {"log_odds": [{"logit": -1}]},
+        {"log_odds": [{"logit": "x"}]},
+        {"log_odds": [{"logit": 1, "logits": 1}]},
+        {"log_odds": [{"logit": 1, "constant": float("nan")}]},
+        {"log_odds": [{"logit": 1, "fused": 1}]},
+        {"log_odds": 3},
+    ],
+)
+def test_an_unusable_blend_is_refused_with_the_fix(tmp_path: Path, content: object) -> None:
     write_json(tmp_path / "rerank.json", content)
-    assert read_settings(tmp_path) == ModelSettings(0.7, -0.2, 1.5)
-    write_json(tmp_path / "rerank.json", {"blend": {"weight": 2}})
-    assert read_settings(tmp_path) == ModelSettings(1.0, 0.0, 2.0)
+    with pytest.raises(CheckpointError, match=r"rerank\.json: expected .*delete it"):
+        read_blend(tmp_path)

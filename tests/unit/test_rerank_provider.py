@@ -11,10 +11,10 @@ import pytest
 from fakes import TableReranker
 
 from search.errors import CheckpointError, ModelError
-from search.rerank import ModelSettings
+from search.rerank import Blend
 from search.rerank.provider import FIRST_WAIT, LONGEST_WAIT, RerankerProvider
 
-RERANKER = TableReranker({}, ModelSettings())
+RERANKER = TableReranker({}, Blend())
 
 
 def test_many_threads_share_one_load() -> None:

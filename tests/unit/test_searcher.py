@@ -11,12 +11,13 @@ from fakes import ListStore, TableReranker, candidate
 
 import config
 from search.errors import CheckpointError, ConfigError, InputError
-from search.rerank import ModelSettings, Scored
+from search.rerank import Blend, Scored
+from search.rerank.blend import Formula
 from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
 from search.types import Candidate, Condition
 
-PLAIN = ModelSettings(slope=1.0, intercept=0.0, blend_weight=0.0)
+PLAIN = Blend()
 FOUND = [
     candidate("surgery", "complications", 0.9, 1),
     candidate("guide", "index", 0.8, 2),
@@ -32,7 +33,7 @@ LOGITS = {
 
 
 def searcher(
-    load: Callable[[], Any] | None = None, model: ModelSettings = PLAIN, **flags: object
+    load: Callable[[], Any] | None = None, model: Blend = PLAIN, **flags: object
 ) -> Searcher:
     reranker = TableReranker(LOGITS, model)
     provider = RerankerProvider(load or (lambda: reranker))
@@ -65,22 +66,43 @@ def test_a_score_is_the_sigmoid_of_the_logit_exactly_once() -> None:
         assert hit.score == pytest.approx(1 / (1 + math.exp(-hit.logit)))
 
 
-def test_the_blend_moves_log_odds_by_the_first_stage() -> None:
-    # min-max of 0.9, 0.8, 0.7, 0.6 gives "heart" 0 and "surgery" 1, so ∓ half the weight.
-    model = ModelSettings(slope=2.0, intercept=0.5, blend_weight=4.0)
+def blend(constant: float, **weights: float) -> Blend:
+    return Blend((Formula(constant, weights), Formula(0.0, {"logit": 1.0})))
+
+
+def test_the_blend_adds_what_the_first_stage_says() -> None:
+    model = blend(0.5, logit=2.0, fused=4.0)
     by_id = {h.candidate.document_id: h for h in searcher(model=model).search("q").hits}
-    assert by_id["heart"].score == pytest.approx(1 / (1 + math.exp(-(2 * 3 + 0.5 - 2))))
-    assert by_id["surgery"].score == pytest.approx(1 / (1 + math.exp(-(2 * -4 + 0.5 + 2))))
+    assert by_id["heart"].score == pytest.approx(1 / (1 + math.exp(-(2 * 3 + 0.5 + 4 * 0.6))))
+    assert by_id["surgery"].score == pytest.approx(1 / (1 + math.exp(-(2 * -4 + 0.5 + 4 * 0.9))))
+
+
+def test_a_probability_does_not_change_with_the_number_of_candidates() -> None:
+    model = blend(0.5, logit=0.2, fused=4.0)
+    few = {h.id: h.score for h in searcher(model=model, candidates=2).search("q").hits}
+    many = {h.id: h.score for h in searcher(model=model, candidates=4).search("q").hits}
+    assert few["surgery"] == many["surgery"]
 
 
 def test_a_blend_setting_wins_over_the_models_own_even_when_it_is_zero() -> None:
-    model = ModelSettings(slope=1.0, intercept=0.0, blend_weight=1000.0)
+    model = blend(0.0, logit=1.0, fused=1000.0)
     assert ids(searcher(model=model).search("q")) == ["surgery", "guide", "heart"]
     assert ids(searcher(model=model, blend=0).search("q")) == ["heart", "guide", "surgery"]
 
 
+def test_a_gated_query_has_the_probabilities_of_the_first_stage() -> None:
+    model = Blend((Formula(-3.0, {"fused": 10.0}), Formula(0.0, {"logit": 1.0})))
+    provider = RerankerProvider(lambda: TableReranker(LOGITS, model), blend=lambda: model)
+    gated = Searcher(ListStore(FOUND), provider, config.load({"gate": 2.9}, files=[]))
+    ranking = gated.search("q")
+    assert "3.000 ≥ gate 2.900" in (ranking.reason or "")  # in log-odds, not in scores
+    assert not ranking.reranked
+    expected = [1 / (1 + math.exp(3 - 10 * score)) for score in (0.9, 0.8, 0.6)]
+    assert [hit.probability for hit in ranking.hits] == pytest.approx(expected)
+
+
 def test_log_odds_too_large_for_a_probability_still_order() -> None:
-    model = ModelSettings(slope=100.0, intercept=1000.0, blend_weight=0.0)
+    model = Blend((Formula(1000.0, {"logit": 100.0}),))
     ranking = searcher(model=model).search("q")
     assert ids(ranking) == ["heart", "guide", "surgery"]
     assert [hit.score for hit in ranking.hits] == [1.0, 1.0, 1.0]
@@ -208,7 +230,9 @@ MANY = [candidate(f"d{i}", str(i), 1 - i / 100, i + 1) for i in range(50)]
 
 def test_what_is_scored_in_time_is_reranked_and_the_rest_follows() -> None:
     provider = RerankerProvider(lambda: Slow({}, PLAIN))
-    slow = Searcher(ListStore(MANY), provider, config.load({"limit": 50}, files=[]))
+    slow = Searcher(
+        ListStore(MANY), provider, config.load({"limit": 50, "candidates": 50}, files=[])
+    )
     slow.search("load the model", deadline_ms=None)
     ranking = slow.search("q", deadline_ms=250)
     assert ranking.reranked == "partial"

@@ -291,7 +291,7 @@ def _ranked(
     if words is not None:
         unknown = [key for key, _ in best if key not in bm25]
         bm25 |= rankings.bm25_of(connection, words, unknown)
-    return rankings.candidates(connection, best, cosine, bm25)
+    return rankings.candidates(connection, best, cosine, bm25, scores if both else {})
 
 
 def _check_path(path: Path) -> None:

@@ -93,6 +93,7 @@ def candidates(
     scores: Sequence[tuple[int, float]],
     cosine: Mapping[int, float],
     words: Mapping[int, float],
+    fused: Mapping[int, float],
 ) -> list[Candidate]:
     """The passages behind these keys, in the order given, with what each ranking says of them."""
     found = []
@@ -112,6 +113,7 @@ def candidates(
                 location=location_of(*origin[2:]),
                 cosine=cosine.get(key),
                 bm25=words.get(key),
+                fused=fused.get(key),
             )
             found.append(candidate)
     return found

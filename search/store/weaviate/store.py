@@ -320,7 +320,9 @@ class WeaviateStore:
             candidate_of(one, one.metadata.score, rank) for rank, one in enumerate(found, 1)
         ]
         return [
-            replace(one, cosine=cosine.get(_key(one)), bm25=bm25.get(_key(one), 0.0))
+            replace(
+                one, cosine=cosine.get(_key(one)), bm25=bm25.get(_key(one), 0.0), fused=one.score
+            )
             for one in candidates
         ]
 
