@@ -544,3 +544,55 @@ def test_the_home_folder_may_be_written_as_a_tilde(
     monkeypatch.setenv("HOME", str(tmp_path))
     create(Path("~/s.db")).close()
     assert (tmp_path / "s.db").is_file()
+
+
+def found(store: SqliteStore, query: str, *filters: Condition) -> dict[str, float]:
+    """Everything that the filters let through; and the best 20 are the first of it."""
+    every = store.retrieve(query, 1000, filters, "near_text")
+    scores = [hit.score for hit in every]
+    assert scores == sorted(scores, reverse=True)
+    best = store.retrieve(query, 20, filters, "near_text")
+    assert [hit.score for hit in best] == pytest.approx(scores[:20], abs=1e-5)
+    return {hit.document_id: hit.score for hit in every}
+
+
+def test_vectors_in_memory_give_what_a_scan_gives(tmp_path: Path) -> None:
+    """The first query of a process scans, the second reads all vectors, later ones use them."""
+    rng = random.Random(3)
+    entries = [
+        entry(f"d{i}", f"{word} {rng.random()}", year=1900 + i % 90, kept=i % 2 == 0)
+        for i, word in enumerate(rng.choices(["heart", "salt", "risk diet", "stroke"], k=300))
+    ]
+    with closing(create(tmp_path / "s.db")) as store:
+        store.put(entries)
+    cases: list[tuple[Condition, ...]] = [
+        (),
+        (Condition("year", ">=", 1950),),
+        (Condition("year", "=", 1901),),
+        (Condition("kept", "=", True),),
+        (Condition("kept", "=", 1),),
+        (Condition("year", "=", 1), Condition("kept", "=", True)),
+    ]
+    scanned = []
+    for filters in cases:
+        with closing(SqliteStore(tmp_path / "s.db", HashedWords())) as store:
+            scanned.append(found(store, "salt risk", *filters))
+    with closing(SqliteStore(tmp_path / "s.db", HashedWords())) as store:
+        for _ in range(3):
+            for filters, expected in zip(cases, scanned, strict=True):
+                assert found(store, "salt risk", *filters) == pytest.approx(expected, abs=1e-5)
+        assert store._vectors._matrix is not None
+
+
+def test_vectors_in_memory_follow_every_writer(tmp_path: Path) -> None:
+    writer, reader = create(tmp_path / "s.db"), SqliteStore(tmp_path / "s.db", HashedWords())
+    with closing(writer), closing(reader):
+        for i in range(4):
+            writer.put([entry(f"d{i}", f"heart {i}")])
+            for store in (reader, writer) * 3:
+                assert {name for name, _ in found(store, "heart")} == {
+                    f"d{n}" for n in range(i + 1)
+                }
+        writer.delete(["d1"])
+        for store in (reader, writer):
+            assert set(found(store, "heart")) == {"d0", "d2", "d3"}

@@ -24,6 +24,7 @@ from search.store.sqlite.connection import (
     transaction,
     translate_errors,
 )
+from search.store.sqlite.vectors import MARK_WRITTEN, Vectors
 from search.types import (
     Candidate,
     Condition,
@@ -97,6 +98,7 @@ class SqliteStore:
         if not create and not path.is_file():
             raise StoreMissing(schema.missing(path))
         self._readers = Readers(path, self._prepare_reader)
+        self._vectors = Vectors()
         self._writer = connect(path, create=True) if create else None
         try:
             if self._writer is not None:
@@ -192,7 +194,7 @@ class SqliteStore:
         words = None if mode == "near_text" else query
         weight = self._alpha if alpha is None else alpha
         return self._readers.read(
-            lambda connection: _ranked(connection, vector, words, k, filters, weight)
+            lambda connection: _ranked(connection, self._vectors, vector, words, k, filters, weight)
         )
 
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
@@ -248,6 +250,7 @@ class SqliteStore:
             raise StoreUnavailable(f"{self._path} was opened read-only: nothing can be written")
         with self._lock, translate_errors(self._path), transaction(self._writer):
             yield self._writer
+            self._writer.execute(MARK_WRITTEN)
 
     def _prepare_reader(self, connection: apsw.Connection) -> None:
         schema.verify(connection, self._path, self._embedder.info)
@@ -272,6 +275,7 @@ class SqliteStore:
 
 def _ranked(
     connection: apsw.Connection,
+    vectors: Vectors,
     vector: NDArray[np.float32] | None,
     words: str | None,
     k: int,
@@ -281,7 +285,7 @@ def _ranked(
     """By both rankings, fused, or by the one that has something to go by."""
     both = vector is not None and words is not None
     depth = max(FUSION_DEPTH, k) if both else k
-    cosine = {} if vector is None else rankings.nearest(connection, vector, depth, filters)
+    cosine = {} if vector is None else vectors.nearest(connection, vector, depth, filters)
     bm25 = {} if words is None else rankings.bm25(connection, words, depth, filters)
     scores = relative_score_fusion(cosine, bm25, alpha) if both else cosine or bm25
     best = list(scores.items())[:k]
