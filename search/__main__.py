@@ -193,7 +193,7 @@ def show(args: argparse.Namespace, ranking: Ranking, passages: bool) -> None:
         from search.answer import as_json
 
         indent = None if args.queries else 2
-        print(json_text(as_json(ranking), indent), flush=True)
+        print(json_text(as_json(ranking, passages), indent), flush=True)
         return
     from rich.console import Console
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.types import Candidate, Hit, Location, Ranking, Source
+from search.types import Candidate, Hit, Location, PassageHit, Ranking, Source
 
 STRONG, FAIR = 0.8, 0.4
+GOOD_SHARE = 0.5
+"""Another passage of a document is worth showing with at least this share of the best's score."""
 
 
 def band(probability: float) -> str:
@@ -21,8 +23,18 @@ def band(probability: float) -> str:
     return "strong" if probability > STRONG else "fair" if probability >= FAIR else "weak"
 
 
-def as_json(ranking: Ranking) -> dict[str, Any]:
-    """The answer for programs; the keys are part of the public interface."""
+def good_passages(hit: Hit) -> list[PassageHit]:
+    """The document's other passages that answer nearly as well as the one shown, best first."""
+    # Each in the scores that the passages were compared by.
+    best = hit.retrieval_score if hit.logit is None else hit.score
+    return [other for other in hit.passages if other.score >= GOOD_SHARE * best]
+
+
+def as_json(ranking: Ranking, passages: bool = False) -> dict[str, Any]:
+    """The answer for programs; the keys are part of the public interface.
+
+    `passages` adds each document's other good passages.
+    """
     return {
         "query": ranking.query,
         "reranked": ranking.reranked,
@@ -30,14 +42,14 @@ def as_json(ranking: Ranking) -> dict[str, Any]:
         "reason": ranking.reason,
         "hint": ranking.hint,
         "notes": list(ranking.notes),
-        "hits": [_hit_json(hit) for hit in ranking.hits],
+        "hits": [_hit_json(hit, passages) for hit in ranking.hits],
         "timings_ms": dict(ranking.timings_ms),
         "model": dict(ranking.model),
     }
 
 
-def _hit_json(hit: Hit) -> dict[str, Any]:
-    return {
+def _hit_json(hit: Hit, passages: bool) -> dict[str, Any]:
+    found = {
         "rank": hit.rank,
         "id": hit.id,
         "title": hit.title,
@@ -50,16 +62,16 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
         "logit": hit.logit,
         "retrieval": {"rank": hit.retrieval_rank, "score": hit.retrieval_score},
         "metadata": dict(hit.metadata),
-        "passages": [
-            {
-                "passage": other.candidate.passage,
-                "location": _location_json(other.candidate.location),
-                "score": other.score,
-            }
-            for other in hit.passages
-        ],
         "also_in": [_elsewhere_json(candidate) for candidate in hit.also_in],
     }
+    if passages:
+        found["passages"] = [_passage_json(other) for other in good_passages(hit)]
+    return found
+
+
+def _passage_json(other: PassageHit) -> dict[str, Any]:
+    location = _location_json(other.candidate.location)
+    return {"passage": other.candidate.passage, "location": location, "score": other.score}
 
 
 def _elsewhere_json(candidate: Candidate) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from search.answer import band
+from search.answer import band, good_passages
 from search.terminal import printable
 from search.types import Candidate, Hit, Ranking, Span
 
@@ -27,8 +27,6 @@ OTHER_EXCERPT_CHARACTERS = 160
 MIN_WORD = 4  # shorter words of the query ("how", "to") are not worth highlighting
 WIDE = 76  # columns; below that, what stands side by side goes one below the other
 MAX_PASSAGES = 5
-GOOD_SHARE = 0.5
-"""Another passage of a document is worth showing with at least this share of the best's score."""
 MAX_COPIES = 3
 
 
@@ -237,10 +235,8 @@ def _last_words(text: str, size: int) -> str:
 
 def _others(hit: Hit, full: bool) -> list[Text]:
     """The document's other passages that are nearly as good, each with its location."""
-    least = 0.0 if hit.logit is None else GOOD_SHARE * hit.score
-    good = [other for other in hit.passages if other.score >= least]
     lines = []
-    for other in good[:MAX_PASSAGES]:
+    for other in good_passages(hit)[:MAX_PASSAGES]:
         _, _, start = _cut(other.candidate.passage, (0, 0), OTHER_EXCERPT_CHARACTERS, full)
         head = f"{other.score:.3f} {location_of(other.candidate)}".rstrip()
         lines.append(Text.assemble(("+ ", "bold"), _text(head, "dim"), "\n  ", _text(start)))

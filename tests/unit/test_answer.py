@@ -111,7 +111,6 @@ def test_json_has_the_documented_keys() -> None:
         "logit": 2.6,
         "retrieval": {"rank": 4, "score": 0.4},
         "metadata": {},
-        "passages": [],
         "also_in": [],
     }
 
@@ -152,7 +151,9 @@ def test_json_says_where_a_hit_is() -> None:
         also_in=(candidate("copy", "One. Two.", 0.3, 2),),
         passages=(PassageHit(candidate("guide", "Three.", 0.2, 3, index=1), 0.6),),
     )
-    answer = as_json(Ranking("q", (found,), (found,), True, None, False, TIMINGS, MODEL))
+    made = Ranking("q", (found,), (found,), True, None, False, TIMINGS, MODEL)
+    assert "passages" not in as_json(made)["hits"][0]
+    answer = as_json(made, passages=True)
     (shown_hit,) = json.loads(json.dumps(answer))["hits"]
     assert shown_hit["source"] == {"file": "/m/b.pdf", "line": None}
     assert shown_hit["location"] == {"line": None, "page": 3, "heading": None}
