@@ -86,14 +86,15 @@ def _from_fields(record: Record, names: FieldNames) -> Document:
     )
 
 
-def has_text_field(record: Record, names: FieldNames) -> bool:
-    """Whether there is a field for the text at all, be it empty or wrong."""
+def missing_text(record: Record, names: FieldNames) -> str | None:
+    """Why a record can have no text, however its fields are filled; None when there is a field."""
     if record.whole is not None:
-        return True
+        return None
     try:
-        return _find(dict(_flatten(record.fields)), names.text, TEXT_NAMES, "text") is not None
-    except (RecordError, RecursionError):
-        return False
+        fields = dict(_flatten(record.fields))
+        return _no_text(fields) if _find(fields, names.text, TEXT_NAMES, "text") is None else None
+    except (RecordError, RecursionError) as error:
+        return str(error)
 
 
 def known_id(record: Record, names: FieldNames) -> str | None:

@@ -6,16 +6,16 @@ import gzip
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
-from ingest.fields import FieldNames, has_text_field
-from ingest.read.source import InputFile, Meter, Options
+from ingest.fields import FieldNames, missing_text
+from ingest.read.source import InputFile, Options
 from ingest.read.walk import Skipped, sources
 from ingest.record import EmptyFile, Record, RecordError, Rejection
 from search.errors import MissingExtra
 
 Items = Iterator[Record | Rejection]
 Reader = Callable[[InputFile, Options], Iterator[Record] | Items]
+FEW = 10  # so many rejections can be mended one by one
 OF_RECORDS = ("jsonl", "json", "csv", "tsv")
 log = logging.getLogger(__name__)
 
@@ -27,32 +27,39 @@ def read(
     for source in sources(inputs, options, skipped):
         if isinstance(source, Rejection):
             yield source
-        elif source.found and _without_text(source, options, names or FieldNames()):
+            continue
+        before = options.meter.finished
+        count, reason = _without_text(source, options, names or FieldNames())
+        if count and source.found:
             skipped.without_text.append(source.name)
+        elif count > FEW:
+            yield source.rejection(f"all {count:,} records: {reason}", incomplete=True)
         else:
+            options.meter.finished = before  # what was only looked at is not done yet
             yield from _read_file(source, options, skipped)
 
 
-def _without_text(file: InputFile, options: Options, names: FieldNames) -> bool:
-    """Whether records in a folder are not meant for reading: settings, lists of words, figures.
+def _without_text(file: InputFile, options: Options, names: FieldNames) -> tuple[int, str | None]:
+    """(how many records, the reason) of a file in which no record has a field for the text, else 0.
 
-    The first record with a field for the text ends the search, so that hardly anything is read
-    twice.
+    It holds settings, lists of words or figures, or its field has another name: one message for
+    all of them. The first record with text ends the search, so hardly anything is read twice.
     """
-    if file.format not in OF_RECORDS:
-        return False
-    nothing = True
+    count, reason = 0, None
+    if file.format not in OF_RECORDS or not file.id:  # a pipe can be read only once
+        return 0, None
     try:
-        for item in reader_of(file)(file, replace(options, meter=Meter())):
-            nothing = False
+        for item in reader_of(file)(file, options):
             if isinstance(item, Record):
-                if has_text_field(item, names):
-                    return False
-            elif file.format != "json" or item.incomplete:
-                return False
+                missing = missing_text(item, names)
+            else:  # a value that is no object is no record; a broken one may be
+                missing = item.reason if file.format == "json" and not item.incomplete else None
+            if missing is None:
+                return 0, None
+            count, reason = count + 1, reason or missing
     except Exception:  # noqa: BLE001  # reading it in earnest will say what is wrong
-        return False
-    return not nothing
+        return 0, None
+    return count, reason
 
 
 def _read_file(file: InputFile, options: Options, skipped: Skipped) -> Items:

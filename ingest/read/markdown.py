@@ -10,6 +10,7 @@ import yaml
 
 from ingest.markup import read_page
 from ingest.read.source import InputFile, Options, read_text
+from ingest.read.table import DECIMAL, INTEGER
 from ingest.read.text import whole_file
 from ingest.record import Record, Section
 
@@ -62,8 +63,8 @@ class _FrontMatter(yaml.SafeLoader):
 
 
 for _tag, _pattern, _first in (
-    ("int", r"-?(?:0|[1-9]\d{0,17})", "-0123456789"),
-    ("float", r"-?(?:0|[1-9]\d{0,17})\.\d{1,17}", "-0123456789"),
+    ("int", INTEGER.pattern, "-0123456789"),
+    ("float", DECIMAL.pattern, "-0123456789"),
     ("bool", "true|false", "tf"),
     ("null", "~|null|", ["~", "n", ""]),
 ):

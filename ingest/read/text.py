@@ -17,6 +17,7 @@ from ingest.read.source import (
     read_text,
     without_nul,
 )
+from ingest.read.walk import SUFFIXES
 from ingest.record import EmptyFile, Record, RecordError, Section, WholeFile
 
 PARAGRAPH_END = re.compile(r"\n(?:[ \t\f\v]*\n)+")
@@ -55,13 +56,17 @@ def whole_file(
     sections: Iterable[Section],
     metadata: Mapping[str, Any] | None = None,
 ) -> Record:
-    """The record of a file that is one document; its title falls back to the file's name."""
+    """The record of a file that is one document; its title falls back to the file's name.
+
+    The suffix stays where it says something, as in walk.py or README.Debian.
+    """
     kept = tuple(section for section in sections if section.text.strip())
     if not kept:
         raise EmptyFile("there is no text in this file")
-    name = PurePath(file.path.name if file.path else file.name)
-    stem = PurePath(name.name.removesuffix(".gz")).stem
-    whole = WholeFile(file.id, title if title.strip() else stem, kept)
+    name = PurePath((file.path.name if file.path else file.name).removesuffix(".gz"))
+    has_format = name.suffix.lower() in SUFFIXES
+    fallback = name.stem if has_format else name.name
+    whole = WholeFile(file.id, title if title.strip() else fallback, kept)
     return Record(metadata or {}, file.name, None, whole, file.source())
 
 

@@ -202,6 +202,8 @@ def test_markdown(tmp_path: Path) -> None:
     path = write(tmp_path / "b.md", "intro\n\n## Head *line*\n\n---\n\nbody")
     assert whole(path) == ("Head line", "intro\n\nHead line\n\nbody")
     assert whole(write(tmp_path / "c.md", "no heading"))[0] == "c"
+    assert whole(write(tmp_path / "walk.py", "import os"))[0] == "walk.py"
+    assert whole(write(tmp_path / "NEWS.Debian.gz", gzip.compress(b"news")))[0] == "NEWS.Debian"
     table = "| a | b |\n|---|---|\n| c | *d* |\n\n<p>raw &amp; <b>bold</b></p>\n\n"
     table += "- one\n- two<br>three\n"
     text = "a b\n\nc d\n\nraw & bold\n\none\n\ntwo\nthree"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ingest.fields import FieldNames
 from ingest.read import read
 from ingest.read.source import InputFile, Options
 from ingest.read.walk import Skipped, check_inputs, sources, total_bytes
+from ingest.record import Rejection
 from search.errors import InputError
 
 
@@ -115,6 +118,33 @@ def test_own_rejects_and_empty_files_are_passed_over(tmp_path: Path) -> None:
     assert len(skipped.rejects) == len(skipped.empty) == 2
     assert any("2 files of rejected records (name one to ingest it)" in s for s in skipped.lines())
     assert len(list(read([str(tmp_path / "rejects.jsonl")], Options(), Skipped()))) == 1
+
+
+def test_records_without_text_are_one_message(tmp_path: Path) -> None:
+    make(tmp_path, "good.txt")
+    stubs = [{"name": "a", "version": 1}] * 2431
+    (tmp_path / "words.json").write_text(json.dumps(["a", "b"]))
+    (tmp_path / "stubs.json").write_text(json.dumps(stubs))
+    (tmp_path / "figures.csv").write_text("year,value\n" + "2018,1\n" * 20)
+    (tmp_path / "broken.json").write_text('[{"name": "a"}, ')
+    skipped = Skipped()
+    found = list(read([str(tmp_path)], Options(), skipped))
+    assert [item.file for item in found] == [
+        str(tmp_path / n) for n in ("broken.json",) * 2 + ("good.txt",)
+    ]
+    assert len(skipped.without_text) == 3
+    (only,) = read([str(tmp_path / "stubs.json")], Options(), Skipped())
+    assert isinstance(only, Rejection)
+    assert only.reason.startswith("all 2,431 records: no text: expected a field 'text'")
+    assert only.incomplete
+    (only,) = read([str(tmp_path / "words.json")], Options(), Skipped())
+    assert isinstance(only, Rejection)
+    assert only.reason == "found a string, expected a JSON object (2 values like this)"
+    abstracts = tmp_path / "abstracts.jsonl"
+    abstracts.write_text('{"abstract": "x", "note": "y"}\n')
+    names = FieldNames(text="note")
+    found = list(read([str(tmp_path)], Options(), Skipped(), names))
+    assert str(abstracts) in [item.file for item in found]
 
 
 def test_a_link_back_up_is_not_followed(tmp_path: Path) -> None:
