@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if (
     __name__ == "__main__"
@@ -23,6 +26,12 @@ from ingest.rejects import check_rejects
 from search.errors import InputError
 from search.terminal import INTERRUPTED, json_text, printable, run_command, say
 
+if TYPE_CHECKING:
+    from ingest.progress import Progress
+    from ingest.run import Job
+    from ingest.summary import Summary
+    from search.types import Fault
+
 PROG = "python -m ingest"
 EPILOG = """\
 examples:
@@ -31,7 +40,8 @@ examples:
   %(prog)s corpus.jsonl.gz more.csv --text-field abstract
   zcat dump.jsonl.gz | %(prog)s -            JSON Lines on standard input
   %(prog)s docs --prune --dry-run            what would change, removals included
-  %(prog)s --verify                          is the store what its ledger says?
+  %(prog)s docs --watch                      go on ingesting what changes, until Ctrl-C
+  %(prog)s --verify                          is the store in order?
 
 Every record ends as stored, unchanged (same content: not embedded again) or rejected. Rejected
 ones are also written to a file: mend them there and ingest that file. Stop a run at any moment;
@@ -92,12 +102,28 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     what = parser.add_argument_group("what to do")
     what.add_argument(
         "--prune", action="store_true",
-        help="also remove documents that are in the store but not in these PATHs; never when a "
-        "file could not be read to its end, and after rejections only with --allow-rejects",
+        help="also remove documents that once came from these PATHs and are no longer there; never "
+        "when a file could not be read to its end or nothing was found, and after rejections only "
+        "with --allow-rejects",
+    )  # fmt: skip
+    what.add_argument(
+        "--force", action="store_true",
+        help="let --prune remove more than a fifth of what came from these PATHs",
+    )  # fmt: skip
+    what.add_argument(
+        "--take-over", action="store_true",
+        help="let records replace those that came from another file under the same id",
+    )  # fmt: skip
+    what.add_argument(
+        "--watch", action="store_true",
+        help="go on: ingest what changes below the PATHs and remove what vanishes, until Ctrl-C",
     )  # fmt: skip
     what.add_argument("--dry-run", action="store_true", help="only report what would change")
     what.add_argument(
-        "--verify", action="store_true", help="compare the store with its ledger, and check it"
+        "--verify", action="store_true", help="look for damage in the store; changes nothing"
+    )
+    what.add_argument(
+        "--repair", action="store_true", help="mend what --verify finds, as far as that can be done"
     )
     parser.add_argument("--store", metavar="FILE", help="the embedded store (.search/store.db)")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")
@@ -113,7 +139,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def run(args: argparse.Namespace) -> int:
     settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
-    return verify(args, settings) if args.verify else ingest(args, settings)
+    if args.verify:
+        return verify(args, settings)
+    return repair(args, settings) if args.repair else ingest(args, settings)
 
 
 def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
@@ -129,7 +157,7 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
     check_inputs(args.paths, options)
     check_rejects(args.rejects, args.paths)
     # Heavy modules only from here on, so that --help and usage errors are instant.
-    from ingest import run, summary
+    from ingest import run
     from ingest.fields import FieldNames
     from ingest.progress import progress
 
@@ -143,10 +171,18 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
         dry_run=args.dry_run,
         prune=args.prune,
         prune_after_rejects=args.allow_rejects,
+        force=args.force,
+        take_over=args.take_over,
     )
+
+    def shown() -> AbstractContextManager[Progress]:
+        return progress(sys.stderr, options.meter, args.quiet)
+
+    if args.watch:
+        return watch(args, job, shown)
     try:
-        with progress(sys.stderr, options.meter, args.quiet) as shown:
-            result = run.ingest(job, shown)
+        with shown() as bar:
+            result = run.ingest(job, bar)
     except run.Interrupted as stop:
         done = stop.counts.stored + stop.counts.unchanged
         say(
@@ -154,13 +190,32 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
             "and the same command goes on from there"
         )
         return INTERRUPTED
+    report(args, result)
+    return int(bool(result.problem or (result.counts.rejected and not args.allow_rejects)))
+
+
+def watch(
+    args: argparse.Namespace, job: Job, shown: Callable[[], AbstractContextManager[Progress]]
+) -> int:
+    from ingest.run import Interrupted
+    from ingest.watch import watch
+
+    try:
+        watch(job, shown, lambda result: report(args, result), lambda text: say(f"ingest: {text}"))
+    except (KeyboardInterrupt, Interrupted):
+        say("ingest: stopped watching; what is stored stays")
+    return 0
+
+
+def report(args: argparse.Namespace, result: Summary) -> None:
+    from ingest import summary
+
     if args.json:
-        print(json_text(summary.as_json(result), indent=2))
+        print(json_text(summary.as_json(result), indent=2), flush=True)
     else:
-        print(printable(summary.as_text(result), keep="\n"))
+        print(printable(summary.as_text(result), keep="\n"), flush=True)
     if result.problem:
         say(f"ingest: {result.problem}")
-    return int(bool(result.problem or (result.counts.rejected and not args.allow_rejects)))
 
 
 def check_usage(args: argparse.Namespace) -> None:
@@ -185,16 +240,35 @@ def verify(args: argparse.Namespace, settings: config.Settings) -> int:
 
     documents, faults = run.verify(settings)
     if args.json:
-        print(json_text({"documents": documents, "faults": faults}, indent=2))
+        found = {"documents": documents, "faults": [asdict(fault) for fault in faults]}
+        print(json_text(found, indent=2))
     elif faults:
-        print("\n".join(map(printable, faults)))
-        print(
-            "ingest the same input again: it mends the ledger and stores what is missing; "
-            "--prune also removes what is not in the input"
-        )
+        show_faults(faults)
+        print("run this with --repair; then ingest the same input again")
     else:
-        print(f"the store is sound: {documents:,} documents, all as the ledger says")
+        print(f"the store is in order: {documents:,} documents")
     return int(bool(faults))
+
+
+def repair(args: argparse.Namespace, settings: config.Settings) -> int:
+    from ingest import run
+
+    before, left = run.repair(settings)
+    if args.json:
+        found = {"faults": [asdict(f) for f in before], "left": [asdict(f) for f in left]}
+        print(json_text(found, indent=2))
+    elif left:
+        show_faults(left)
+        print("the rest is mended; ingest the same input again for these")
+    else:
+        print("all is mended" if before else "there was nothing to mend")
+    return int(bool(left))
+
+
+def show_faults(faults: Sequence[Fault]) -> None:
+    from ingest.summary import fault_lines
+
+    print("\n".join(map(printable, fault_lines(faults))))
 
 
 if __name__ == "__main__":

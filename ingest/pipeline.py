@@ -1,21 +1,21 @@
-"""The whole of ingest on one page: read → clean → compare → chunk → store → ledger."""
+"""The whole of ingest on one page: read → clean → compare → chunk → store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
+from pathlib import Path, PurePath
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, known_id, to_document
-from ingest.ledger import Ledger, Row, pages
 from ingest.progress import Progress
-from ingest.record import Cleaned, Record, RecordError, Rejection
+from ingest.record import Cleaned, Record, RecordError, Rejection, location
 from ingest.rejects import Rejects
 from ingest.seen import Seen
 from search.store import Store
-from search.types import Document, Entry
+from search.types import Document, Entry, Source, Stored
 
 # A batch is what a kill can lose, and what lies in memory: enough for well-filled model batches.
 BATCH_DOCUMENTS = 128
@@ -25,13 +25,19 @@ REJECTIONS_SHOWN = 10
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the records: read = stored + unchanged + rejected."""
+    """What became of the records: read = stored + unchanged + rejected.
+
+    Of those stored, `taken_over` replaced a document from another source, and `renamed` one that
+    an earlier version of this program had stored under a shorter id.
+    """
 
     read: int = 0
     stored: int = 0
     unchanged: int = 0
     rejected: int = 0
     removed: int = 0
+    taken_over: int = 0
+    renamed: int = 0
     incomplete: bool = False
 
 
@@ -53,13 +59,13 @@ class Tools:
     """What a run works with. No store: a dry run before the first ingest."""
 
     store: Store | None
-    ledger: Ledger
     chunker: Chunker
     seen: Seen
     rejects: Rejects
     progress: Progress
     names: FieldNames
     dry_run: bool = False
+    take_over: bool = False
 
 
 class Pipeline:
@@ -74,26 +80,6 @@ class Pipeline:
         for batch in batches(self._prepared(items)):
             self._load(batch)
             self.tools.progress.update(self.counts.read)
-
-    def prune(self) -> None:
-        """Remove what was ingested before and is no longer in the input, half documents too."""
-        for page in self.tools.ledger.pages():
-            self._remove(
-                [document_id for document_id in page if document_id not in self.tools.seen]
-            )
-        if self.tools.store is None:
-            return
-        # What a killed run left in a store without transactions is in no ledger.
-        for ids in pages(self.tools.store.ids()):
-            gone = [document_id for document_id in ids if document_id not in self.tools.seen]
-            known = self.tools.ledger.hashes(gone)
-            self._remove([document_id for document_id in gone if document_id not in known])
-
-    def _remove(self, ids: list[str]) -> None:
-        if ids and not self.tools.dry_run and self.tools.store is not None:
-            self.tools.store.delete(ids)
-            self.tools.ledger.forget(ids)
-        self.counts.removed += len(ids)
 
     def _prepared(self, items: Iterable[Record | Rejection]) -> Iterator[Prepared]:
         for item in items:
@@ -118,35 +104,86 @@ class Pipeline:
 
     def _load(self, batch: list[Prepared]) -> None:
         store = self.tools.store
-        held = _hashes(store, [item.document.id for item in batch]) if store is not None else {}
-        new = [item for item in batch if held.get(item.document.id) != item.content_hash]
-        self.counts.unchanged += len(batch) - len(new)
-        if store is None or self.tools.dry_run:
-            self.counts.stored += len(new)
+        if store is None:
+            self.counts.stored += len(batch)
             return
-        changing = {item.document.id for item in new}
-        self.tools.ledger.adopt({i: held[i] for i in held if i not in changing})
-        if new:
-            self._store(store, new)
+        older = {item.document.id: list(_older_ids(item)) for item in batch}
+        held = store.stored([*older, *(name for names in older.values() for name in names)])
+        new: list[Prepared] = []
+        moved: dict[str, Source] = {}
+        renamed: dict[str, list[str]] = {}
+        for item in batch:
+            document, there = item.document, held.get(item.document.id)
+            if there is not None and there.content_hash == item.content_hash:
+                self.counts.unchanged += 1
+                if document.source is not None and self._has_moved(there.source, document.source):
+                    moved[document.id] = document.source
+            elif self._may_replace(item, there):
+                new.append(item)
+            else:
+                continue
+            names = {name: held[name] for name in older[document.id] if name in held}
+            renamed[document.id] = self._superseded(store, item, names)
+        if self.tools.dry_run:
+            self.counts.stored += len(new)
+        else:
+            store.move(moved)
+            failed = self._store(store, new) if new else set()
+            store.delete(name for i, names in renamed.items() if i not in failed for name in names)
 
-    def _store(self, store: Store, new: list[Prepared]) -> None:
-        """The ledger is written last, and only for what the store says it holds."""
+    def _may_replace(self, item: Prepared, there: Stored | None) -> bool:
+        """Whether a document may be stored under its id; else it is rejected here."""
+        source = there.source if there is not None else None
+        if source is None or _same_file(source, item.document.source):
+            return True
+        if self.tools.take_over:
+            self.counts.taken_over += 1
+            return True
+        owner = location(source.file, source.line)
+        reason = f"id {item.document.id!r} belongs to {owner}; --take-over replaces it"
+        self._reject(item.record.rejected(reason))
+        return False
+
+    def _has_moved(self, there: Source | None, given: Source) -> bool:
+        """Whether a document whose content is the same is to be noted as coming from `given`."""
+        if there is None or there == given:
+            return there is None
+        return self.tools.take_over or _same_file(there, given) or not Path(there.file).exists()
+
+    def _superseded(self, store: Store, item: Prepared, held: Mapping[str, Stored]) -> list[str]:
+        """Those of the ids in `held` under which an earlier version stored this same file.
+
+        Their source shows it or, where sources were not kept, their passages.
+        """
+        superseded = []
+        for name, there in held.items():
+            if there.source is not None:
+                same = _same_file(there.source, item.document.source)
+            else:
+                stored = store.get(name)
+                texts = [passage.text for passage in self._entry(item).passages]
+                same = stored is not None and texts == [p.text for p in stored.passages]
+            if same:
+                superseded.append(name)
+                self.tools.seen.protect_from_prune(name)
+        self.counts.renamed += len(superseded)
+        return superseded
+
+    def _store(self, store: Store, new: list[Prepared]) -> set[str]:
+        """A document counts as stored when the store says that it holds it; ids of the others."""
         entries = [self._entry(item) for item in new]
+        failed = set()
         reasons = {failure.document_id: failure.reason for failure in store.put(entries)}
-        held = _hashes(store, [entry.document.id for entry in entries])
-        rows = []
+        held = store.stored([entry.document.id for entry in entries])
         for item, entry in zip(new, entries, strict=True):
-            record = item.record
-            if held.get(entry.document.id) == entry.content_hash:
-                size = len(entry.passages)
-                rows.append(
-                    Row(entry.document.id, entry.content_hash, size, record.file, record.line)
-                )
+            there = held.get(entry.document.id)
+            if there is not None and there.content_hash == entry.content_hash:
+                self.counts.stored += 1
             else:
                 reason = reasons.get(entry.document.id, "the store took it, but does not hold it")
-                self._reject(record.rejected(reason))
-        self.tools.ledger.write(rows)
-        self.counts.stored += len(rows)
+                self._reject(item.record.rejected(reason))
+                failed.add(entry.document.id)
+        return failed
 
     def _entry(self, item: Prepared) -> Entry:
         passages = self.tools.chunker.passages(item.cleaned)
@@ -166,10 +203,6 @@ class Pipeline:
             self.tools.progress.say(f"… and more, {where}")
         if not self.tools.dry_run:
             self.tools.rejects.add(rejection)
-
-
-def _hashes(store: Store, ids: Sequence[str]) -> dict[str, str]:
-    return {i: stored.content_hash for i, stored in store.stored(ids).items()}
 
 
 def batches(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
@@ -194,3 +227,16 @@ def content_hash(cleaned: Cleaned, chunker: Chunker) -> str:
     content = [document.title, document.text, dict(document.metadata), marks, cutting]
     canonical = json.dumps(content, sort_keys=True)
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def _same_file(one: Source, other: Source | None) -> bool:
+    return other is not None and one.file == other.file
+
+
+def _older_ids(item: Prepared) -> Iterator[str]:
+    """What a whole file was once known by: its path below the folder that was named, whichever."""
+    if item.record.whole is None or item.document.source is None:
+        return
+    parts = PurePath(item.document.source.file).parts
+    for start in range(1, len(parts)):
+        yield "/".join(parts[start:])

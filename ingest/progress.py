@@ -20,9 +20,14 @@ SECONDS_BETWEEN_TICKS = 0.5
 
 
 class Progress(Protocol):
-    """`update` after each batch with the records done so far; `say` for a line that stays."""
+    """`update` after each batch with the records done so far; `say` for a line that stays.
+
+    `add_embedded` in between, with the passages embedded since the last call.
+    """
 
     def update(self, records: int) -> None: ...
+
+    def add_embedded(self, passages: int) -> None: ...
 
     def say(self, line: str) -> None: ...
 
@@ -76,31 +81,38 @@ def _ticking(tick: Callable[[], None], seconds: float) -> Iterator[None]:
         thread.join()
 
 
-class Rate:
-    """Records a second since the first call."""
+class State:
+    """How many records are done, and how many passages embedded; as a text, records a second."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
+        self.records = 0
+        self.embedded = 0
 
-    def __call__(self, records: int) -> str:
+    def __str__(self) -> str:
         seconds = max(time.monotonic() - self._start, 1e-9)
-        return f"{records:,} records, {records / seconds:,.0f}/s"
+        state = f"{self.records:,} records, {self.records / seconds:,.0f}/s"
+        return f"{state}, {self.embedded:,} passages embedded" if self.embedded else state
 
 
 class Bar:
     """A bar by bytes read, with the time left; without a known total it only pulses."""
 
     def __init__(self, bar: RichProgress, meter: Meter) -> None:
-        self._bar, self._meter, self._rate = bar, meter, Rate()
+        self._bar, self._meter, self._state = bar, meter, State()
         self._task: TaskID = bar.add_task("ingest", total=meter.total, state="starting")
-        self._records = self._done = 0
+        self._done = 0
 
     def update(self, records: int) -> None:
-        self._records, self._done = records, self._meter.done
+        self._state.records, self._done = records, self._meter.done
+        self.tick()
+
+    def add_embedded(self, passages: int) -> None:
+        self._state.embedded += passages
         self.tick()
 
     def tick(self) -> None:
-        state = f"{self._rate(self._records)} {printable(self._meter.name)}"
+        state = f"{self._state} {printable(self._meter.name)}"
         self._bar.update(self._task, completed=self._done, state=state)
 
     def say(self, line: str) -> None:
@@ -112,12 +124,16 @@ class Lines:
 
     def __init__(self, stream: TextIO, meter: Meter, quiet: bool) -> None:
         self._stream, self._meter, self._quiet = stream, meter, quiet
-        self._rate = Rate()
+        self._state = State()
         self._start = self._last = time.monotonic()
-        self._records = self._done = 0
+        self._done = 0
 
     def update(self, records: int) -> None:
-        self._records, self._done = records, self._meter.done
+        self._state.records, self._done = records, self._meter.done
+        self.tick()
+
+    def add_embedded(self, passages: int) -> None:
+        self._state.embedded += passages
         self.tick()
 
     def tick(self) -> None:
@@ -126,7 +142,7 @@ class Lines:
             return
         self._last = now
         reading = f", in {self._meter.name}" if self._meter.name else ""
-        self.say(f"{self._rate(self._records)}{self._left(now - self._start)}{reading}")
+        self.say(f"{self._state}{self._left(now - self._start)}{reading}")
 
     def say(self, line: str) -> None:
         self._stream.write(printable(line) + "\n")

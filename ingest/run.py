@@ -1,40 +1,41 @@
-"""One run of ingest from open to close: the store, the ledger and the pipeline between them."""
+"""One run of ingest from open to close: the store, and the pipeline into it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 from config import Settings
 from ingest.chunk import Chunker
 from ingest.fields import FieldNames
-from ingest.ledger import Ledger
-from ingest.lock import only_ingest
 from ingest.pipeline import Counts, Pipeline, Tools
 from ingest.progress import Progress
+from ingest.prune import Scope, find_gone, obstacle, remove
 from ingest.read import read
 from ingest.read.source import Options
 from ingest.read.walk import Skipped
 from ingest.rejects import Rejects
 from ingest.seen import Seen
-from ingest.summary import Summary, faults
+from ingest.summary import Summary
 from search.embed import load_embedder
+from search.errors import StoreMissing
 from search.store import Store
+from search.store.lock import only_writer
 from search.store.open import open_store
-
-MEND = (
-    "run it again (--prune also removes what is not in the input), or ask "
-    "`python -m ingest --verify` what differs"
-)
+from search.types import Fault
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to ingest and how. `prune_after_rejects`: the rejected are known and accepted."""
+    """What to ingest and how. `prune_after_rejects`: the rejected are known and accepted.
+
+    `prune` removes what is gone from the inputs; `force` also a large share of it. `take_over`:
+    documents may replace those of other sources. `roots` and `vanished` are for a run that reads
+    only what has changed: the PATHs that it belongs to, and the files known to be no more.
+    """
 
     inputs: Sequence[str]
     settings: Settings
@@ -44,6 +45,10 @@ class Job:
     dry_run: bool = False
     prune: bool = False
     prune_after_rejects: bool = False
+    force: bool = False
+    take_over: bool = False
+    roots: Sequence[str] = ()
+    vanished: Sequence[str] = ()
 
 
 class Interrupted(Exception):
@@ -56,67 +61,54 @@ class Interrupted(Exception):
 
 def ingest(job: Job, progress: Progress) -> Summary:
     """Run the job to its end. Raises SearchError's kinds, and Interrupted."""
-    if job.dry_run:
-        return _ingest(job, progress)
-    with only_ingest(ledger_path(job.settings)):
-        return _ingest(job, progress)
+    lock = nullcontext() if job.dry_run else only_writer(job.settings)
+    with lock, _opened(job, progress) as store, closing(Seen()) as seen:
+        settings = job.settings
+        tokenizer = load_embedder(settings).tokenizer
+        chunker = Chunker(tokenizer, settings.chunk_overlap, settings.language)
+        rejects = Rejects(job.rejects)
+        tools = Tools(
+            store, chunker, seen, rejects, progress, job.names, job.dry_run, job.take_over
+        )
+        return _run(job, tools)
 
 
-def _ingest(job: Job, progress: Progress) -> Summary:
-    store = _open(job)
-    try:
-        ledger = Ledger(ledger_path(job.settings), read_only=job.dry_run)
-        with closing(ledger), closing(Seen()) as seen:
-            settings = job.settings
-            tokenizer = load_embedder(settings).tokenizer
-            chunker = Chunker(tokenizer, settings.chunk_overlap, settings.language)
-            rejects = Rejects(job.rejects)
-            tools = Tools(store, ledger, chunker, seen, rejects, progress, job.names, job.dry_run)
-            return _run(job, tools)
-    finally:
-        if store is not None:
-            store.close()
+def verify(settings: Settings) -> tuple[int, list[Fault]]:
+    """(documents, what is wrong in the store)"""
+    with closing(open_store(settings)) as store:
+        return store.describe().documents, store.check()
 
 
-def verify(settings: Settings) -> tuple[int, list[str]]:
-    """(documents, faults): the store compared with its ledger, id by id, and with itself."""
-    with (
-        closing(open_store(settings)) as store,
-        closing(Ledger(ledger_path(settings), read_only=True)) as ledger,
-    ):
-        return store.describe().documents, faults(ledger.differences(store), store.check())
+def repair(settings: Settings) -> tuple[list[Fault], list[Fault]]:
+    """(what was wrong in the store, what still is)"""
+    with only_writer(settings), closing(open_store(settings, create=True)) as store:
+        return store.check(), store.repair()
 
 
-def ledger_path(settings: Settings) -> Path:
-    """The embedded store's own file; for each Weaviate collection a file beside it."""
-    if settings.weaviate_url is None:
-        return settings.store
-    place = f"{settings.weaviate_url} {settings.weaviate.collection} {settings.weaviate.tenant}"
-    name = blake2b(place.encode(), digest_size=4).hexdigest()
-    return settings.store.with_name(f"ledger-{name}.db")
-
-
-def _open(job: Job) -> Store | None:
+@contextmanager
+def _opened(job: Job, progress: Progress) -> Iterator[Store | None]:
     """A dry run neither makes a store nor needs one."""
-    if job.dry_run and job.settings.weaviate_url is None and not job.settings.store.exists():
-        return None
-    return open_store(job.settings, create=not job.dry_run)
+    try:
+        store = open_store(job.settings, create=not job.dry_run, on_embedded=progress.add_embedded)
+    except StoreMissing:
+        if not job.dry_run:
+            raise
+        yield None
+        return
+    with closing(store):
+        yield store
 
 
 def _run(job: Job, tools: Tools) -> Summary:
     started = time.monotonic()
-    _mend(tools)
-    pipeline, skipped, problem = Pipeline(tools), Skipped(), None
+    pipeline, skipped = Pipeline(tools), Skipped()
     try:
         pipeline.run(read(job.inputs, job.options, skipped, job.names))
     except KeyboardInterrupt:
         raise Interrupted(pipeline.counts) from None
     finally:
         rejects = tools.rejects.close()
-    if job.prune:
-        problem = _obstacle(pipeline.counts, job.prune_after_rejects)
-        if problem is None:
-            pipeline.prune()
+    problem, unknown = _prune(job, tools, pipeline.counts) if job.prune else (None, 0)
     return Summary(
         counts=pipeline.counts,
         seconds=time.monotonic() - started,
@@ -125,42 +117,40 @@ def _run(job: Job, tools: Tools) -> Summary:
         rejects=rejects,
         dry_run=job.dry_run,
         pruned=job.prune and problem is None,
+        unknown_sources=unknown,
         problem=problem or _mismatch(pipeline.counts, tools),
     )
 
 
-def _mend(tools: Tools) -> None:
-    """After a kill between store and ledger; equal counts need no look at every id."""
-    if tools.store is None or tools.dry_run:
-        return
-    if tools.store.describe().documents != len(tools.ledger):
-        found = tools.ledger.mend(tools.store)
-        known, gone = len(found.extra) + len(found.changed), len(found.missing)
-        tools.progress.say(
-            f"an earlier run was cut short: the ledger took over {known:,} documents "
-            f"from the store and forgot {gone:,}"
-        )
-
-
-def _obstacle(counts: Counts, after_rejects: bool) -> str | None:
-    """Why nothing may be removed: what was not read may still be in the input."""
-    if counts.incomplete:
-        return "nothing was pruned, since a part of the input could not be read"
-    if counts.rejected and not after_rejects:
-        return (
-            "nothing was pruned, since records were rejected (--allow-rejects prunes all the same)"
-        )
-    return None
+def _prune(job: Job, tools: Tools, counts: Counts) -> tuple[str | None, int]:
+    """(why nothing was removed, how many documents of unknown source were left alone)"""
+    if tools.store is None:
+        return None, 0
+    scope = Scope([*job.inputs, *job.vanished])
+    gone = find_gone(tools.store, Scope(job.roots) if job.roots else scope, scope, tools.seen)
+    problem = obstacle(
+        counts,
+        gone,
+        may_be_empty=bool(job.vanished),
+        after_rejects=job.prune_after_rejects,
+        force=job.force,
+    )
+    if problem is None:
+        counts.removed = len(gone.ids) if job.dry_run else remove(tools.store, gone.ids)
+    return problem, gone.unknown
 
 
 def _mismatch(counts: Counts, tools: Tools) -> str | None:
-    """Whether the counts add up, and the store holds as many documents as the ledger says."""
+    """Whether the counts add up, and the store holds what they say."""
     ended = counts.stored + counts.unchanged + counts.rejected
     if counts.read != ended:
-        return f"{counts.read:,} records were read, but only {ended:,} accounted for; {MEND}"
+        return f"{counts.read:,} records were read, but only {ended:,} accounted for; run it again"
     if tools.store is None or tools.dry_run:
         return None
-    documents, known = tools.store.describe().documents, len(tools.ledger)
-    if documents != known:
-        return f"the store holds {documents:,} documents, its ledger {known:,}; {MEND}"
+    documents = tools.store.describe().documents
+    if documents < counts.stored + counts.unchanged:
+        return (
+            f"the store holds {documents:,} documents, fewer than this run stored or found there; "
+            "run it again, and see `python -m ingest --verify`"
+        )
     return None

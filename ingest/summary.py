@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.ledger import Differences
 from ingest.pipeline import Counts
 from ingest.read.walk import Skipped
 from search.types import Fault, StoreInfo
 
-IDS_SHOWN = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`problem`: why the run is not a success although it came to its end, else None."""
+    """`problem`: why the run is not a success although it came to its end, else None.
+
+    `unknown_sources`: documents that were not in the input, and that --prune left alone, since the
+    store does not know where they came from.
+    """
 
     counts: Counts
     seconds: float
@@ -26,6 +28,7 @@ class Summary:
     dry_run: bool
     pruned: bool
     problem: str | None
+    unknown_sources: int = 0
 
 
 def as_text(summary: Summary) -> str:
@@ -38,12 +41,30 @@ def as_text(summary: Summary) -> str:
     lines = [f"{would}{line}({counts.read:,} read in {duration(summary.seconds)}, {rate})"]
     if summary.rejects is not None:
         lines.append(f"rejected records are in {summary.rejects}: mend them and ingest that file")
+    lines += _notes(summary)
     lines += summary.skipped.lines()
     if summary.store is not None:
         store = summary.store
         size = f"{store.documents:,} documents, {store.passages:,} passages"
         lines.append(f"store {store.location}: {size}")
     return "\n".join(lines)
+
+
+def _notes(summary: Summary) -> list[str]:
+    counts, lines = summary.counts, []
+    if counts.taken_over:
+        lines.append(f"{counts.taken_over:,} took the place of documents from other sources")
+    if counts.renamed:
+        lines.append(
+            f"{counts.renamed:,} files that an earlier version knew by a shorter id are now known "
+            "by their whole paths"
+        )
+    if summary.unknown_sources:
+        lines.append(
+            f"{summary.unknown_sources:,} documents were left alone: they were not in this input, "
+            "and were stored before sources were kept; ingest their files again, or delete them"
+        )
+    return lines
 
 
 def duration(seconds: float) -> str:
@@ -64,6 +85,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "unchanged": counts.unchanged,
         "rejected": counts.rejected,
         "removed": counts.removed,
+        "taken_over": counts.taken_over,
+        "renamed": counts.renamed,
+        "unknown_sources": summary.unknown_sources,
         "complete": not counts.incomplete,
         "dry_run": summary.dry_run,
         "seconds": round(summary.seconds, 3),
@@ -85,15 +109,10 @@ def _store(store: StoreInfo | None) -> dict[str, Any] | None:
     }
 
 
-def faults(differences: Differences, found: list[Fault]) -> list[str]:
-    """What `--verify` found wrong, a line each."""
-    lines = [f"inside the store: {fault.reason}: {fault.count:,}" for fault in found]
-    for ids, what in (
-        (differences.missing, "in the ledger, but not in the store"),
-        (differences.extra, "in the store, but not in the ledger"),
-        (differences.changed, "with other content in the store than the ledger says"),
-    ):
-        if ids:
-            shown = ", ".join(map(repr, ids[:IDS_SHOWN])) + (", …" if len(ids) > IDS_SHOWN else "")
-            lines.append(f"{len(ids):,} {what}: {shown}")
+def fault_lines(faults: Sequence[Fault]) -> list[str]:
+    """What is wrong in the store, a line each."""
+    lines = []
+    for fault in faults:
+        shown = ", ".join(map(repr, fault.ids)) + (", …" if fault.count > len(fault.ids) else "")
+        lines.append(f"{fault.reason}: {fault.count:,}" + (f" ({shown})" if fault.ids else ""))
     return lines

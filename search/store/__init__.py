@@ -18,6 +18,7 @@ from search.types import (
     Kind,
     Listed,
     RetrievalMode,
+    Source,
     Stored,
     StoredDocument,
     StoreInfo,
@@ -44,6 +45,9 @@ class Store(Protocol):
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         """Store each document whole, in place of an earlier version, durably; say which failed."""
+
+    def move(self, sources: Mapping[str, Source]) -> None:
+        """Note that these documents now come from elsewhere; all else of them stays."""
 
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove these documents and their passages; the number of documents that were there."""

@@ -2,30 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
 from config import Settings
 from search.errors import MissingExtra
-from search.store import Store
+from search.store import Embedder, Store
+from search.types import EmbeddingInfo
+
+# Passages between two reports: a full batch of the model, some seconds on a slow machine.
+REPORTED_AT_ONCE = 64
 
 
-def open_store(settings: Settings, *, create: bool = False) -> Store:
+def open_store(
+    settings: Settings,
+    *,
+    create: bool = False,
+    on_embedded: Callable[[int], None] | None = None,
+) -> Store:
     """The store that the settings name; `create` to write to it, made if absent.
 
+    `on_embedded` is told, while documents are put, of so many more passages embedded here.
     Raises StoreError and its kinds, ModelError when the embedding model cannot be loaded, and
     MissingExtra.
     """
     from search.embed import load_embedder
+
+    def embedder() -> Embedder:
+        model = load_embedder(settings)
+        return model if on_embedded is None else _Reporting(model, on_embedded)
 
     if settings.weaviate_url is not None:
         try:
             from search.store.weaviate.store import WeaviateStore
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "weaviate", "weaviate", "weaviate_url") from None
-        return WeaviateStore(settings, lambda: load_embedder(settings), create=create)
+        return WeaviateStore(settings, embedder, create=create)
     from search.store.sqlite import SqliteStore
 
     return SqliteStore(
         settings.store,
-        load_embedder(settings),
+        embedder(),
         alpha=settings.alpha,
+        language=settings.language,
         create=create,
     )
+
+
+class _Reporting:
+    """An embedding model that tells how far it is."""
+
+    def __init__(self, model: Embedder, on_embedded: Callable[[int], None]) -> None:
+        self._model = model
+        self._on_embedded = on_embedded
+
+    @property
+    def info(self) -> EmbeddingInfo:
+        return self._model.info
+
+    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
+        """In slices of texts that are about equally long, so that none waits for a long one."""
+        vectors = np.empty((len(texts), self.info.dimensions), np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(texts), REPORTED_AT_ONCE):
+            part = by_length[start : start + REPORTED_AT_ONCE]
+            vectors[part] = self._model.encode_passages([texts[i] for i in part])
+            self._on_embedded(len(part))
+        return vectors
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        return self._model.encode_query(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -65,14 +66,12 @@ def peak_kib(*arguments: object) -> int:
 
 
 def content(store: Path) -> list[Any]:
-    """Every document with its passages, their vectors, and what the ledger says of it."""
+    """Every document with its source, its passages and their vectors."""
     connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
     rows = connection.execute(
-        "SELECT d.id, d.title, d.metadata, d.content_hash, p.position, p.text, v.embedding, "
-        "i.content_hash, i.file, (SELECT count(*) FROM ingested) "
-        "FROM documents d JOIN passages p ON p.document = d.key "
-        "JOIN vectors v ON v.passage = p.key LEFT JOIN ingested i ON i.id = d.id "
-        "ORDER BY d.id, p.position"
+        "SELECT d.id, d.title, d.metadata, d.content_hash, d.source_file, d.source_line, "
+        "p.position, p.text, v.embedding FROM documents d JOIN passages p ON p.document = d.key "
+        "JOIN vectors v ON v.passage = p.key ORDER BY d.id, p.position"
     ).fetchall()
     connection.close()
     return rows
@@ -102,8 +101,37 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     assert last["unchanged"] >= 8 * deaths
     expected = content(undisturbed)
     assert len(expected) > 300
-    assert [row[:-2] for row in content(killed)] == [row[:-2] for row in expected]
-    assert {row[-1] for row in content(killed)} == {200}
+    assert content(killed) == expected
+    assert ingest("--verify", "--store", killed)["faults"] == []
+    again = ingest(data, "--store", killed)
+    assert (again["stored"], again["unchanged"]) == (0, 200)
+
+
+def test_kills_while_files_move_and_are_pruned_lose_nothing(tmp_path: Path) -> None:
+    """The second version takes over sources, replaces, removes; killed anywhere, it ends the same."""
+    first = corpus(tmp_path / "first.jsonl", 120)
+    undisturbed, killed = tmp_path / "undisturbed.db", tmp_path / "killed.db"
+    for store in (undisturbed, killed):
+        assert ingest(first, "--store", store)["stored"] == 120
+    lines = first.read_text().splitlines()
+    changed = [line.replace('"text": "', '"text": "New. ') for line in lines[:50]]
+    first.write_text("\n".join([*changed, *lines[70:]]))
+    command = [first, "--prune"]
+    assert ingest(*command, "--store", undisturbed)["removed"] == 20
+    slow = ENVIRONMENT | {"SECONDS_A_BATCH": "0.03"}
+    chance, deaths = random.Random(1), 0
+    for _ in range(4):
+        child = subprocess.Popen(
+            [*CHILD, *map(str, command), "--store", str(killed)],
+            env=slow, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(chance.uniform(0.3, 1.5))
+        child.kill()
+        deaths += child.wait() == -9
+        assert documents(killed) >= 100
+    last = ingest(*command, "--store", killed)
+    assert (last["status"], last["store"]["documents"]) == (0, 100)
+    assert content(killed) == content(undisturbed)
     assert ingest("--verify", "--store", killed)["faults"] == []
 
 
@@ -172,23 +200,57 @@ def test_a_line_larger_than_the_memory_allowed_is_passed_over(tmp_path: Path) ->
     assert peak_kib(*arguments) < 300 * 1024
 
 
-def test_verify_finds_what_was_tampered_with(tmp_path: Path) -> None:
+def test_verify_finds_and_repair_mends_what_was_tampered_with(tmp_path: Path) -> None:
     store = tmp_path / "store.db"
-    ingest(corpus(tmp_path / "corpus.jsonl", 20), "--store", store)
+    data = corpus(tmp_path / "corpus.jsonl", 20)
+    ingest(data, "--store", store)
+    before = content(store)
     connection = apsw.Connection(str(store))
-    connection.execute("DELETE FROM ingested WHERE id = 'd1'")
-    connection.execute("UPDATE ingested SET content_hash = 'x' WHERE id = 'd2'")
-    connection.execute("UPDATE ingested SET id = 'gone' WHERE id = 'd3'")
+    connection.execute(
+        "UPDATE passages SET text = 'tampered with' WHERE key = 1;"
+        "UPDATE documents SET metadata = 'no JSON' WHERE id = 'd2';"
+        "UPDATE vectors SET embedding = zeroblob(length(embedding)) WHERE passage = 9;"
+        "DELETE FROM vectors WHERE passage = 11"
+    )
     connection.close()
     found = ingest("--verify", "--store", store)
     assert found["status"] == 1
-    assert found["faults"] == [
-        "1 in the ledger, but not in the store: 'gone'",
-        "2 in the store, but not in the ledger: 'd1', 'd3'",
-        "1 with other content in the store than the ledger says: 'd2'",
-    ]
-    assert ingest(tmp_path / "corpus.jsonl", "--store", store)["stored"] == 0
+    assert {fault["reason"]: fault["count"] for fault in found["faults"]} == {
+        "documents whose metadata is not a JSON object": 1,
+        "passages whose text is not the one that was stored": 1,
+        "vectors of the wrong size or length": 1,
+        "passages without a vector": 1,
+    }
+    repaired = ingest("--repair", "--store", store)
+    assert repaired["status"] == 1
+    (left,) = repaired["left"]
+    assert (left["count"], left["ids"]) == (2, ["d0", "d2"])
+    assert ingest(data, "--store", store)["stored"] == 2
     assert ingest("--verify", "--store", store)["faults"] == []
+    assert content(store) == before
+
+
+def test_watching_ends_cleanly(tmp_path: Path) -> None:
+    folder, store = tmp_path / "notes", tmp_path / "store.db"
+    folder.mkdir()
+    (folder / "a.txt").write_text("heart")
+    child = subprocess.Popen(
+        [*CHILD, str(folder), "--watch", "--store", str(store), "--json"],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not documents(store):
+        assert child.poll() is None
+        time.sleep(0.05)
+    (folder / "b.txt").write_text("stroke")
+    deadline = time.monotonic() + 60
+    while documents(store) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert documents(store) == 2
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert "stopped watching" in errors
+    assert "Traceback" not in errors
+    assert child.returncode == 0
 
 
 def test_what_the_real_model_embeds_is_found(tmp_path: Path) -> None:

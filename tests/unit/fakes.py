@@ -14,6 +14,7 @@ from search.types import (
     Kind,
     Listed,
     RetrievalMode,
+    Source,
     Stored,
     StoredDocument,
     StoreInfo,
@@ -37,6 +38,9 @@ class ListStore:
         return self.candidates[:k]
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
+        raise AssertionError("a search must not write")
+
+    def move(self, sources: Mapping[str, Source]) -> None:
         raise AssertionError("a search must not write")
 
     def delete(self, document_ids: Iterable[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from search.types import (
     Candidate,
@@ -34,6 +35,7 @@ class MemoryStore:
         self.refused: set[str] = set()
         self.lost: set[str] = set()
         self.half: dict[str, Source | None] = {}
+        self.faults: list[Fault] = []
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         self.puts += 1
@@ -42,6 +44,11 @@ class MemoryStore:
                 self.entries[entry.document.id] = entry
         ids = [entry.document.id for entry in entries]
         return [Failure(i, "the store is in a bad mood") for i in ids if i in self.refused]
+
+    def move(self, sources: Mapping[str, Source]) -> None:
+        for name, source in sources.items():
+            entry = self.entries[name]
+            self.entries[name] = replace(entry, document=replace(entry.document, source=source))
 
     def delete(self, document_ids: Iterable[str]) -> int:
         ids = set(document_ids)
@@ -75,16 +82,28 @@ class MemoryStore:
             yield Listed(name, "", self.half[name], 1)
 
     def get(self, document_id: str) -> StoredDocument | None:
-        raise AssertionError("ingest does not show documents")
+        entry = self.entries.get(document_id)
+        if entry is None:
+            return None
+        document = entry.document
+        return StoredDocument(
+            document_id,
+            document.title,
+            document.metadata,
+            document.source,
+            entry.content_hash,
+            entry.passages,
+        )
 
     def fields(self) -> Mapping[str, frozenset[Kind]]:
         raise AssertionError("ingest does not search")
 
     def check(self, sample: int | None = None) -> list[Fault]:
-        return []
+        return self.faults
 
     def repair(self) -> list[Fault]:
-        return []
+        self.faults = self.faults[1:]
+        return self.faults
 
     def describe(self) -> StoreInfo:
         passages = sum(len(entry.passages) for entry in self.entries.values())

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search.store.sqlite.fts import index_text, match_expression
+from search.store.sqlite.fts import index_text, match_expression, tokenizer
 from search.store.sqlite.schema import WORDS
 
 
 def index_of(*texts: str) -> apsw.Connection:
     connection = apsw.Connection(":memory:")
-    connection.execute(WORDS)
+    connection.execute(WORDS.format(tokenizer=tokenizer("en")))
     for rowid, text in enumerate(texts):
         connection.execute(
             "INSERT INTO words (rowid, title, text) VALUES (?, '', ?)", (rowid, index_text(text))

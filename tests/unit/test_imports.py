@@ -60,7 +60,7 @@ ONLY_IN = {
     "openvino": {"search.engine.graph"},
     "torch": {"search.engine.torch_model", "training"},
     "transformers": {"search.engine.torch_model", "training"},
-    "apsw": {"search.store", "ingest.ledger", "ingest.lock", "ingest.seen"},
+    "apsw": {"search.store", "ingest.seen"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},
     "uvicorn": {"search.serve"},

@@ -20,6 +20,7 @@ from ingest.__main__ import main
 from ingest.progress import progress
 from ingest.read.source import Meter
 from ingest.summary import duration
+from search.types import Fault
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "open_store", lambda settings, create=False: store)
+    monkeypatch.setattr(run, "open_store", lambda settings, **options: store)
     monkeypatch.setattr(run, "load_embedder", lambda settings: FakeEmbedder())
     (tmp_path / "good.jsonl").write_text('{"id": 1, "text": "a"}\n{"id": 2, "text": "b"}\n')
     (tmp_path / "bad.jsonl").write_text('{"id": 3, "text": ""}\n{"id": 4, "text": "d"}\n')
@@ -63,6 +64,9 @@ def test_json_for_programs(store: MemoryStore, capsys: pytest.CaptureFixture[str
         "unchanged": 0,
         "rejected": 1,
         "removed": 0,
+        "taken_over": 0,
+        "renamed": 0,
+        "unknown_sources": 0,
         "complete": True,
         "dry_run": False,
         "rejects_file": "rejects.jsonl",
@@ -79,15 +83,28 @@ def test_json_for_programs(store: MemoryStore, capsys: pytest.CaptureFixture[str
     }
 
 
-def test_verify(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_and_repair(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
     main(["good.jsonl"])
     assert main(["--verify"]) == 0
-    assert "the store is sound: 2 documents" in capsys.readouterr().out
-    store.delete(["1"])
+    assert "the store is in order: 2 documents" in capsys.readouterr().out
+    store.faults = [Fault("passages without a vector", 7, ("1", "2")), Fault("others", 1)]
     assert main(["--verify"]) == 1
-    assert "1 in the ledger, but not in the store: '1'" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "passages without a vector: 7 ('1', '2', …)\nothers: 1\n" in output
+    assert "--repair" in output
     assert main(["--verify", "--json"]) == 1
-    assert len(json.loads(capsys.readouterr().out)["faults"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["faults"][0] == {
+        "reason": "passages without a vector",
+        "count": 7,
+        "ids": ["1", "2"],
+    }
+    assert main(["--repair"]) == 1
+    assert capsys.readouterr().out.startswith("others: 1\nthe rest is mended")
+    assert main(["--repair"]) == 0
+    assert "all is mended" in capsys.readouterr().out
+    assert main(["--repair"]) == 0
+    assert "nothing to mend" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

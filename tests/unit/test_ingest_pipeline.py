@@ -1,9 +1,8 @@
-"""Every record ends stored, unchanged or rejected, and the ledger says what the store holds."""
+"""Every record ends stored, unchanged or rejected, and nothing is replaced or removed unseen."""
 
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ import config
 from ingest import pipeline, run
 from ingest.chunk import Chunker
 from ingest.fields import FieldNames
-from ingest.ledger import Ledger
 from ingest.pipeline import BATCH_CHARACTERS, BATCH_DOCUMENTS, Prepared, batches, content_hash
 from ingest.read.source import Options
 from ingest.record import Cleaned, Mark, Record
 from ingest.run import Job
-from ingest.summary import Summary
-from search.types import Document, Location
+from ingest.summary import Summary, as_text
+from search.types import Document, Entry, Location, Passage, Source, StoreInfo
 
 
 class Spoken:
@@ -32,6 +30,8 @@ class Spoken:
         self.lines: list[str] = []
 
     def update(self, records: int) -> None: ...
+
+    def add_embedded(self, passages: int) -> None: ...
 
     def say(self, line: str) -> None:
         self.lines.append(line)
@@ -44,7 +44,7 @@ class Bench:
         self.folder = folder
         self.store = MemoryStore()
         self.said = Spoken()
-        self.settings = config.load({"store": folder / "ledger.db"}, {}, [])
+        self.settings = config.load({"store": folder / "store.db"}, {}, [])
 
     def __call__(self, *lines: object, **job: Any) -> Summary:
         path = self.folder / "in.jsonl"
@@ -62,15 +62,22 @@ class Bench:
         path = self.folder / "rejects.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def in_step(self) -> bool:
-        with closing(Ledger(self.settings.store, read_only=True)) as ledger:
-            return not ledger.differences(self.store)
+    def sources(self) -> dict[str, str]:
+        """Where each document came from, by the file's path below the folder."""
+        listed = self.store.documents()
+        return {
+            one.id: str(Path(one.source.file).relative_to(self.folder))
+            for one in listed
+            if one.source
+        }
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(tmp_path)
-    monkeypatch.setattr(run, "open_store", lambda settings, create=False: bench.store)
+    monkeypatch.setattr(
+        run, "open_store", lambda settings, create=False, on_embedded=None: bench.store
+    )
     monkeypatch.setattr(run, "load_embedder", lambda settings: FakeEmbedder())
     return bench
 
@@ -91,7 +98,6 @@ def test_the_same_input_twice_is_a_no_op(bench: Bench) -> None:
     puts = bench.store.puts
     assert counted(bench(*lines)) == (0, 300, 0)
     assert bench.store.puts == puts
-    assert bench.in_step()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,6 @@ def test_a_change_of_anything_stores_it_anew(bench: Bench, change: dict[str, Any
     record = doc("a", title="T", year=2000)
     bench(record, doc("b"))
     assert counted(bench(record | change, doc("b"))) == (1, 1, 0)
-    assert bench.in_step()
 
 
 def test_other_passages_are_stored_anew(bench: Bench) -> None:
@@ -170,44 +175,20 @@ def test_what_the_store_refuses_or_loses_is_rejected(bench: Bench) -> None:
     assert counted(bench(*[doc(i) for i in range(4)])) == (2, 0, 2)
     reasons = [line["_reject"]["reason"] for line in bench.rejects()]
     assert reasons == ["the store is in a bad mood", "the store took it, but does not hold it"]
-    assert bench.in_step()
 
 
-def test_a_crash_between_store_and_ledger_is_mended(bench: Bench) -> None:
-    lines = [doc(i) for i in range(10)]
-    bench(*lines)
-    with closing(Ledger(bench.settings.store)) as ledger:
-        ledger.forget(["3", "4"])
-    summary = bench(*lines)
-    assert counted(summary) == (0, 10, 0)
-    assert summary.problem is None
-    assert bench.in_step()
-    assert "took over 2 documents" in bench.said.lines[0]
+def test_a_store_that_loses_documents_under_the_run_is_a_problem(bench: Bench) -> None:
+    put = bench.store.put
 
+    def put_and_lose(entries: Any) -> Any:
+        failures = put(entries)
+        bench.store.describe = lambda: StoreInfo("m", "m", 1, 1, None, "1")  # type: ignore[method-assign]
+        return failures
 
-def test_a_crash_that_leaves_counts_equal_is_mended_too(bench: Bench) -> None:
-    bench(doc("a"))
-    entry = bench.store.entries["a"]
-    bench.store.put([type(entry)(entry.document, entry.passages, "of a newer version")])
-    assert counted(bench(doc("a"))) == (1, 0, 0)
-    assert bench.in_step()
-
-
-def test_a_store_that_changes_under_the_run_is_a_problem(bench: Bench) -> None:
-    bench(doc("a"))
-    extra = bench.store.entries["a"]
-    describe, calls = bench.store.describe, []
-
-    def describe_and_add() -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            bench.store.entries["x"] = extra
-        return describe()
-
-    bench.store.describe = describe_and_add  # type: ignore[method-assign]
-    problem = bench(doc("a")).problem
+    bench.store.put = put_and_lose  # type: ignore[method-assign]
+    problem = bench(doc("a"), doc("b")).problem
     assert problem is not None
-    assert "the store holds 2 documents, its ledger 1" in problem
+    assert "the store holds 1 documents, fewer than" in problem
 
 
 def test_prune_removes_what_is_gone(bench: Bench) -> None:
@@ -216,21 +197,162 @@ def test_prune_removes_what_is_gone(bench: Bench) -> None:
     assert counted(summary) == (1, 1, 0)
     assert summary.counts.removed == 3
     assert set(bench.store.entries) == {"1", "3"}
-    assert bench.in_step()
 
 
 def test_prune_removes_what_a_killed_run_left_half(bench: Bench) -> None:
     bench(doc("a"), doc("b"))
-    bench.store.half = {"c": None}
-    problem = bench(doc("a")).problem
-    assert problem is not None
-    assert "--prune" in problem
+    bench.store.half = {"c": Source(str(bench.folder / "in.jsonl"), 9)}
     assert bench(doc("a"), dry_run=True, prune=True).counts.removed == 2
     summary = bench(doc("a"), prune=True)
     assert summary.problem is None
     assert summary.counts.removed == 2
     assert list(bench.store.ids()) == ["a"]
-    assert bench.in_step()
+
+
+def test_prune_removes_only_what_came_from_the_paths_named(bench: Bench) -> None:
+    (bench.folder / "docs" / "deep").mkdir(parents=True)
+    (bench.folder / "docs2").mkdir()
+    for name in ("docs/deep/a.txt", "docs/b.txt", "docs2/c.txt"):
+        (bench.folder / name).write_text(f"this is {name}")
+    assert counted(bench.read(bench.folder)) == (3, 0, 0)
+    bench(doc("other"))
+    bench.store.put([Entry(Document("unknown", "", "x"), (Passage("x"),), "h")])
+    (bench.folder / "docs" / "deep" / "a.txt").unlink()
+    (bench.folder / "docs2" / "c.txt").unlink()
+    summary = bench.read(bench.folder / "docs", prune=True)
+    assert summary.counts.removed == 1
+    assert summary.unknown_sources == 1
+    assert "1 documents were left alone" in as_text(summary)
+    assert set(bench.sources().values()) == {"docs/b.txt", "docs2/c.txt", "in.jsonl"}
+    assert "unknown" in bench.store.entries
+
+
+def test_prune_refuses_an_input_without_records(bench: Bench) -> None:
+    """A disk that is not mounted is an empty folder."""
+    folder = bench.folder / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("text")
+    bench.read(folder)
+    (folder / "a.txt").unlink()
+    for flags in ({}, {"force": True}, {"dry_run": True}):
+        summary = bench.read(folder, prune=True, **flags)
+        assert summary.problem is not None
+        assert "no record was found in these PATHs" in summary.problem
+        assert len(bench.store.entries) == 1
+
+
+def test_prune_asks_before_it_removes_a_large_share(bench: Bench) -> None:
+    bench(*[doc(i) for i in range(60)])
+    for flags in ({}, {"dry_run": True}):
+        problem = bench(*[doc(i) for i in range(40)], prune=True, **flags).problem
+        assert problem is not None
+        assert "20 of the 60 documents that came from these PATHs" in problem
+        assert "--force" in problem
+    assert len(bench.store.entries) == 60
+    assert bench(*[doc(i) for i in range(50)], prune=True).counts.removed == 10
+    summary = bench(doc(0), prune=True, force=True)
+    assert (summary.problem, summary.counts.removed) == (None, 49)
+
+
+def write(bench: Bench, name: str, *lines: dict[str, Any]) -> Path:
+    path = bench.folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_two_folders_do_not_overwrite_each_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for project in ("a", "b"):
+        folder = bench.folder / project / "docs"
+        folder.mkdir(parents=True)
+        (folder / "README.md").write_text(f"about {project}")
+        assert counted(bench.read(folder)) == (1, 0, 0)
+    assert set(bench.sources().values()) == {"a/docs/README.md", "b/docs/README.md"}
+    monkeypatch.chdir(bench.folder / "a")
+    assert counted(bench.read(Path("docs/README.md"))) == (0, 1, 0)
+    assert counted(bench.read(Path(".."))) == (0, 2, 0)
+
+
+def test_another_files_document_is_replaced_only_when_asked(bench: Bench) -> None:
+    first = write(bench, "one.jsonl", {"url": "http://x", "text": "first"})
+    other = write(bench, "two.jsonl", {"url": "http://x", "text": "second"}, doc("own"))
+    assert counted(bench.read(first)) == (1, 0, 0)
+    assert counted(bench.read(other)) == (1, 0, 1)
+    reason = f"id 'http://x' belongs to {first}:1; --take-over replaces it"
+    assert bench.rejects()[0]["_reject"]["reason"] == reason
+    assert bench.sources() == {"http://x": "one.jsonl", "own": "two.jsonl"}
+    summary = bench.read(other, take_over=True)
+    assert counted(summary) == (1, 1, 0)
+    assert "1 took the place of documents from other sources" in as_text(summary)
+    assert bench.sources()["http://x"] == "two.jsonl"
+    assert bench.store.entries["http://x"].document.text == "second"
+
+
+def test_the_same_content_elsewhere_is_unchanged_and_moves_with_its_file(bench: Bench) -> None:
+    first = write(bench, "one.jsonl", doc("a"), doc("b"))
+    copy = write(bench, "copy.jsonl", doc("a"), doc("b"))
+    bench.read(first)
+    puts = bench.store.puts
+    assert counted(bench.read(copy)) == (0, 2, 0)
+    assert bench.sources() == {"a": "one.jsonl", "b": "one.jsonl"}
+    assert counted(bench.read(copy, take_over=True, dry_run=True)) == (0, 2, 0)
+    assert bench.sources()["a"] == "one.jsonl"
+    first.unlink()
+    assert counted(bench.read(copy)) == (0, 2, 0)
+    assert bench.sources() == {"a": "copy.jsonl", "b": "copy.jsonl"}
+    write(bench, "copy.jsonl", doc("new"), doc("a"), doc("b"))
+    assert counted(bench.read(copy)) == (1, 2, 0)
+    source = bench.store.entries["a"].document.source
+    assert source is not None
+    assert source.line == 2
+    assert bench.store.puts == puts + 1
+
+
+def test_a_mended_reject_takes_the_place_of_its_earlier_version(bench: Bench) -> None:
+    bench(doc("a", "old"), doc("b"))
+    bench(doc("a", ""), doc("b"))
+    path = bench.folder / "rejects.jsonl"
+    path.write_text(path.read_text().replace('"text": ""', '"text": "mended"'))
+    assert counted(bench.read(path)) == (1, 0, 0)
+    assert bench.sources()["a"] == "in.jsonl"
+
+
+def old_entry(name: str, text: str, source: Source | None) -> Entry:
+    return Entry(Document(name, "", text, {}, source), (Passage(text),), "hash of an old version")
+
+
+def test_files_known_by_their_path_below_a_folder_are_renamed(bench: Bench) -> None:
+    (bench.folder / "docs").mkdir()
+    for name in ("here", "told", "elsewhere", "changed"):
+        (bench.folder / "docs" / f"{name}.txt").write_text(f"text {name}")
+    files = {name: bench.folder / "docs" / f"{name}.txt" for name in ("here", "told")}
+    bench.store.put(
+        [
+            old_entry("docs/here.txt", "before", Source(str(files["here"]))),
+            old_entry("told.txt", "text told", None),
+            old_entry("elsewhere.txt", "text elsewhere", Source("/other/elsewhere.txt")),
+            old_entry("changed.txt", "another file's text", None),
+        ]
+    )
+    dry = bench.read(bench.folder / "docs", dry_run=True, prune=True)
+    assert (dry.counts.renamed, dry.counts.removed) == (2, 0)
+    assert len(bench.store.entries) == 4
+    summary = bench.read(bench.folder / "docs")
+    assert counted(summary) == (4, 0, 0)
+    assert "2 files that an earlier version knew by a shorter id" in as_text(summary)
+    assert {"docs/here.txt", "told.txt"}.isdisjoint(bench.store.entries)
+    assert {"elsewhere.txt", "changed.txt"} <= bench.store.entries.keys()
+
+
+def test_an_old_id_stays_when_the_file_cannot_be_stored(bench: Bench) -> None:
+    path = bench.folder / "a.txt"
+    path.write_text("text")
+    bench.store.put([old_entry("a.txt", "text", Source(str(path)))])
+    bench.store.refused = {str(path)}
+    bench.read(path)
+    assert set(bench.store.entries) == {"a.txt"}
 
 
 def test_prune_spares_all_after_a_rejection(bench: Bench) -> None:
@@ -267,7 +389,6 @@ def test_a_dry_run_touches_nothing(bench: Bench) -> None:
     assert counted(summary) == (1, 1, 0)
     assert summary.counts.removed == 1
     assert set(bench.store.entries) == {"a", "b"}
-    assert bench.in_step()
 
 
 def test_an_interrupt_keeps_what_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +407,6 @@ def test_an_interrupt_keeps_what_is_stored(bench: Bench, monkeypatch: pytest.Mon
     assert len(bench.rejects()) == 1
     monkeypatch.setattr(bench.store, "put", put)
     assert counted(bench(*lines)) == (BATCH_DOCUMENTS, BATCH_DOCUMENTS, 0)
-    assert bench.in_step()
 
 
 def prepared(text: str) -> Prepared:

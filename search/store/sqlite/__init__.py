@@ -24,6 +24,7 @@ from search.store.sqlite.connection import (
     transaction,
     translate_errors,
 )
+from search.store.sqlite.fts import match_expression
 from search.store.sqlite.vectors import MARK_WRITTEN, Vectors
 from search.types import (
     Candidate,
@@ -35,6 +36,7 @@ from search.types import (
     Listed,
     Passage,
     RetrievalMode,
+    Source,
     Stored,
     StoredDocument,
     StoreInfo,
@@ -83,18 +85,21 @@ class SqliteStore:
         embedder: Embedder,
         *,
         alpha: float = 0.5,
+        language: str = "en",
         create: bool = False,
     ) -> None:
         """Open `path` to read it; with `create` to write, too, and made if it is not there.
 
-        `alpha` weighs the vector ranking of hybrid. Raises StoreMissing, ModelMismatch,
-        StoreUnavailable, or StoreError for a file that is not ours.
+        `alpha` weighs the vector ranking of hybrid; `language` decides what words BM25 takes for
+        the same. Raises StoreMissing, ModelMismatch, StoreUnavailable, or StoreError for a file
+        that is not ours or of another language.
         """
         self._path = path = path.expanduser()
         self._embedder = embedder
         self._alpha = alpha
+        self._language = language
         self._lock = RLock()
-        _check_path(path)
+        check_path(path)
         if not create and not path.is_file():
             raise StoreMissing(schema.missing(path))
         self._readers = Readers(path, self._prepare_reader)
@@ -103,7 +108,7 @@ class SqliteStore:
         try:
             if self._writer is not None:
                 with translate_errors(path):
-                    schema.prepare(self._writer, path, embedder.info)
+                    schema.prepare(self._writer, path, embedder.info, language)
             self._readers.read(lambda connection: None)
         except BaseException:
             self.close()
@@ -122,6 +127,14 @@ class SqliteStore:
             for entry in entries:
                 writing.replace(connection, entry, vectors)
         return failures
+
+    def move(self, sources: Mapping[str, Source]) -> None:
+        """Note that these documents now come from elsewhere; all else of them stays."""
+        with self._writing() as connection:
+            connection.executemany(
+                "UPDATE documents SET source_file = ?, source_line = ? WHERE id = ?",
+                ((source.file, source.line, name) for name, source in sources.items()),
+            )
 
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove these documents, their passages, vectors and index entries in one transaction."""
@@ -191,7 +204,7 @@ class SqliteStore:
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         vector = None if mode == "bm25" else self._embedder.encode_query(query)
-        words = None if mode == "near_text" else query
+        words = None if mode == "near_text" else match_expression(query, self._language)
         weight = self._alpha if alpha is None else alpha
         return self._readers.read(
             lambda connection: _ranked(connection, self._vectors, vector, words, k, filters, weight)
@@ -253,7 +266,7 @@ class SqliteStore:
             self._writer.execute(MARK_WRITTEN)
 
     def _prepare_reader(self, connection: apsw.Connection) -> None:
-        schema.verify(connection, self._path, self._embedder.info)
+        schema.verify(connection, self._path, self._embedder.info, self._language)
         schema.open_for_reading(connection)
         load_vector_functions(connection)
 
@@ -298,7 +311,7 @@ def _ranked(
     return rankings.candidates(connection, best, cosine, bm25, scores if both else {})
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
     """StoreError for what is no file, and cannot become one."""
     if path.name == ":memory:":
         raise StoreError("a store is a file, and :memory: is none: set `store` to a file's path")

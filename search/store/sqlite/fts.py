@@ -16,7 +16,11 @@ _STOP_WORDS = """
 a an and are as at be but by for if in into is it no not of on or such that the their then there
 these they this to was will with
 """
-STOP_WORDS = frozenset(_STOP_WORDS.split())
+STOP_WORDS = {"en": frozenset(_STOP_WORDS.split())}
+
+# Porter's stemmer is for English alone: of other languages BM25 compares the words as they are.
+# Marks (M*) belong to words, as in Hindi vowel signs.
+_TOKENIZER = "unicode61 remove_diacritics 2 categories 'L* N* M* Co'"
 
 # Scripts that write words without spaces between them (and Korean, which joins particles to
 # words): Thai and Lao, Burmese, Hangul, Khmer, kana, Han.
@@ -35,13 +39,18 @@ def index_text(text: str) -> str:
     return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", _normalised(text))
 
 
-def match_expression(query: str) -> str:
+def tokenizer(language: str) -> str:
+    """How FTS5 cuts a text of this language into words."""
+    return f"porter {_TOKENIZER}" if language == "en" else _TOKENIZER
+
+
+def match_expression(query: str, language: str = "en") -> str:
     """The query's words, each once and quoted, joined by OR; empty when it has no word.
 
     Quoted words hold letters, digits and marks only: no punctuation can act as FTS5 syntax.
     """
     words = list(dict.fromkeys(_words(_normalised(query).lower())))
-    kept = [word for word in words if word not in STOP_WORDS] or words
+    kept = [word for word in words if word not in STOP_WORDS.get(language, ())] or words
     return " OR ".join(term for word in kept for term in _terms(word))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.errors import StoreError
 from search.store.sqlite.filters import Parameter, where_sql
-from search.store.sqlite.fts import TEXT_WEIGHT, TITLE_WEIGHT, match_expression
+from search.store.sqlite.fts import TEXT_WEIGHT, TITLE_WEIGHT
 from search.types import Candidate, Condition, Location, Source, Value
 
 # A plain table scanned by vec_distance_cosine, not sqlite-vec's own vec0 table: 1.7 times slower
@@ -63,10 +63,9 @@ def cosines_of(
 
 
 def bm25(
-    connection: apsw.Connection, query: str, k: int, filters: Sequence[Condition]
+    connection: apsw.Connection, expression: str, k: int, filters: Sequence[Condition]
 ) -> dict[int, float]:
-    """BM25 (k1 = 1.2, b = 0.75) of the k best passages that hold any word of the query."""
-    expression = match_expression(query)
+    """BM25 (k1 = 1.2, b = 0.75) of the k best passages that match; none for an empty expression."""
     if not expression:
         return {}
     passages, parameters = _passages(filters)
@@ -78,9 +77,10 @@ def bm25(
     return {key: -rank for key, rank in rows}
 
 
-def bm25_of(connection: apsw.Connection, query: str, keys: Collection[int]) -> dict[int, float]:
-    """BM25 of these passages; 0 for one that holds no word of the query."""
-    expression = match_expression(query)
+def bm25_of(
+    connection: apsw.Connection, expression: str, keys: Collection[int]
+) -> dict[int, float]:
+    """BM25 of these passages; 0 for one that does not match."""
     scores = dict.fromkeys(keys, 0.0)
     if keys and expression:
         parameters = (TITLE_WEIGHT, TEXT_WEIGHT, expression, json.dumps(list(keys)))

@@ -11,12 +11,14 @@ import apsw
 
 from search.errors import ModelMismatch, StoreError, StoreMissing
 from search.store.sqlite.connection import transaction
+from search.store.sqlite.fts import tokenizer
 from search.types import EmbeddingInfo
 
 APPLICATION_ID = 0x32534541  # "2SEA": marks the file as ours
 VERSION = 2
 # Format 1 kept no sources and no locations. It is read as it is, and upgraded by the first writer.
 OLD_VERSION = 1
+OLD_LANGUAGE = "en"
 
 TABLES = """
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -51,11 +53,10 @@ END;
 """
 
 # The word index keeps no text of its own (content=''): it holds a prepared form (see fts.py),
-# and the passage itself is in `passages`. Marks (M*) belong to words, as in Hindi vowel signs.
+# and the passage itself is in `passages`.
 WORDS = """
 CREATE VIRTUAL TABLE words USING fts5(
-    title, text, content='', contentless_delete=1,
-    tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* M* Co'"
+    title, text, content='', contentless_delete=1, tokenize="{tokenizer}"
 );
 """
 _UPGRADE = """
@@ -80,22 +81,26 @@ NULL AS line, NULL AS page, NULL AS heading FROM main.passages;
 """
 
 
-def prepare(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) -> None:
+def prepare(
+    connection: apsw.Connection, path: Path, embedding: EmbeddingInfo, language: str
+) -> None:
     """Make the tables in an empty file; leave a store as it is, and refuse any other file."""
     if _application_id(connection) == 0:
         with transaction(connection):
             # Another process may have made them while this one waited for the lock.
             if _is_empty(connection):
-                _create(connection, embedding)
-    verify(connection, path, embedding)
+                _create(connection, embedding, language)
+    verify(connection, path, embedding, language)
     if _version(connection) == OLD_VERSION:
         with transaction(connection):
             if _version(connection) == OLD_VERSION:
                 _upgrade(connection)
 
 
-def verify(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) -> None:
-    """Raise unless this is a store that this version reads and `embedding` has filled."""
+def verify(
+    connection: apsw.Connection, path: Path, embedding: EmbeddingInfo, language: str
+) -> None:
+    """Raise unless this version reads the store, and `embedding` has filled it in `language`."""
     if _is_empty(connection):
         raise StoreMissing(missing(path))
     if _application_id(connection) != APPLICATION_ID:
@@ -111,6 +116,13 @@ def verify(connection: apsw.Connection, path: Path, embedding: EmbeddingInfo) ->
     stored = read_embedding(connection, path)
     if not embedding.can_read(stored):
         raise ModelMismatch(_mismatch(path, stored, embedding))
+    made_for = connection.execute("SELECT value FROM properties WHERE name = 'language'").get
+    if (made_for or OLD_LANGUAGE) != language:
+        raise StoreError(
+            f"{path} was made for the language {made_for or OLD_LANGUAGE!r}, this run has "
+            f"{language!r}: BM25 would cut words otherwise. Set `language` back, or ingest into "
+            "another `store`"
+        )
 
 
 def open_for_reading(connection: apsw.Connection) -> None:
@@ -137,10 +149,11 @@ def missing(path: Path) -> str:
     return f"there is no store at {path} yet: run `python -m ingest PATH` first"
 
 
-def _create(connection: apsw.Connection, embedding: EmbeddingInfo) -> None:
-    connection.execute(TABLES + WORDS)
+def _create(connection: apsw.Connection, embedding: EmbeddingInfo, language: str) -> None:
+    connection.execute(TABLES + WORDS.format(tokenizer=tokenizer(language)))
     connection.execute(
-        "INSERT INTO properties VALUES ('embedding', ?)", (json.dumps(asdict(embedding)),)
+        "INSERT INTO properties VALUES ('embedding', ?), ('language', ?)",
+        (json.dumps(asdict(embedding)), language),
     )
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -43,6 +43,7 @@ from search.types import (
     Listed,
     Passage,
     RetrievalMode,
+    Source,
     Stored,
     StoredDocument,
     StoreInfo,
@@ -108,6 +109,9 @@ class WeaviateStore:
             with self._translated():
                 failures += self._writer.replace(sendable, self._vectors.of_passages)
         return failures
+
+    def move(self, sources: Mapping[str, Source]) -> None:
+        """Nothing to note: the class has no property for a source."""
 
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove every passage of these documents."""

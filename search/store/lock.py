@@ -1,7 +1,7 @@
-"""One ingest at a time into one store: a second one is told who is at work.
+"""One writer at a time into one store: a second one is told who is at work.
 
-The lock is SQLite's own, on a small file beside the ledger. It goes with the process, however that
-ends; who holds it stands in the file. Against an ingest on another machine into the same Weaviate
+The lock is SQLite's own, on a small file beside the store. It goes with the process, however that
+ends; who holds it stands in the file. Against a writer on another machine into the same Weaviate
 class it does not help.
 """
 
@@ -12,20 +12,23 @@ import platform
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
 
 import apsw
 
+from config import Settings
 from search.errors import StoreUnavailable
+from search.store.sqlite import check_path
 from search.store.sqlite.connection import connect, translate_errors
 
 HOLDER = "CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY, process, host, since)"
 
 
 @contextmanager
-def only_ingest(ledger: Path) -> Iterator[None]:
-    """Hold the lock beside `ledger`. Raises StoreUnavailable when another process has it."""
-    path = ledger.with_name(f"{ledger.name}-ingest")
+def only_writer(settings: Settings) -> Iterator[None]:
+    """Be the only ingest into the settings' store. Raises StoreUnavailable when another one is."""
+    path = _lock_file(settings)
     with closing(connect(path, create=True)) as connection, translate_errors(path):
         connection.set_busy_timeout(0)
         try:
@@ -37,11 +40,23 @@ def only_ingest(ledger: Path) -> Iterator[None]:
             connection.execute("COMMIT")  # others can read it
             connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
+            store = settings.weaviate_url or settings.store
             raise StoreUnavailable(
-                f"another ingest into {ledger} is at work ({_holder(connection)}); wait for it to "
+                f"another ingest into {store} is at work ({_holder(connection)}); wait for it to "
                 "end, then run this again"
             ) from None
         yield
+
+
+def _lock_file(settings: Settings) -> Path:
+    """Beside the embedded store's file; one for each Weaviate class and tenant."""
+    if settings.weaviate_url is None:
+        check_path(settings.store)
+        return settings.store.with_name(f"{settings.store.name}-ingest")
+    options = settings.weaviate
+    target = f"{settings.weaviate_url} {options.collection} {options.tenant}"
+    name = blake2b(target.encode(), digest_size=4).hexdigest()
+    return settings.store.with_name(f"weaviate-{name}-ingest")
 
 
 def _holder(connection: apsw.Connection) -> str:

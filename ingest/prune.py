@@ -1,0 +1,93 @@
+"""Which documents of the store are gone from the input, and whether they may be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ingest.pipeline import Counts
+from ingest.read.walk import STDIN
+from ingest.seen import Seen
+from search.store import Store
+from search.types import Source
+
+# Above this share of what came from the PATHs, --prune asks for --force: it may be a mistake.
+LARGE_SHARE = 0.2
+HANDFUL = 10
+AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is stored of the PATHs, and no longer in them.
+
+    `documents`: how many the store holds of these PATHs. `unknown`: ids that were not in the
+    input, of documents whose source the store does not know, and which are never removed.
+    """
+
+    ids: list[str]
+    documents: int
+    unknown: int
+
+
+class Scope:
+    """The PATHs of a run: a source is within when its file is one of them, or below one."""
+
+    def __init__(self, inputs: Iterable[str]) -> None:
+        self._files: set[str] = set()
+        for name in inputs:
+            path = Path(name)
+            whole = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+            self._files.add(STDIN if name == STDIN else whole.as_posix())
+
+    def __contains__(self, source: Source) -> bool:
+        above = (parent.as_posix() for parent in Path(source.file).parents)
+        return source.file in self._files or not self._files.isdisjoint(above)
+
+
+def find_gone(store: Store, roots: Scope, scope: Scope, seen: Seen) -> Gone:
+    """Compare the documents in the store with those of this run, which has read all of `scope`."""
+    ids: list[str] = []
+    documents = unknown = 0
+    for listed in store.documents():
+        if listed.source is None:
+            unknown += listed.id not in seen
+        elif listed.source in roots:
+            documents += 1
+            if listed.source in scope and listed.id not in seen:
+                ids.append(listed.id)
+    return Gone(ids, documents, unknown)
+
+
+def obstacle(
+    counts: Counts, gone: Gone, *, may_be_empty: bool, after_rejects: bool, force: bool
+) -> str | None:
+    """Why nothing may be removed: what was not read may still be in the input."""
+    if counts.incomplete:
+        return "nothing was pruned, since a part of the input could not be read"
+    if counts.read == 0 and not may_be_empty:
+        return (
+            "nothing was pruned, since no record was found in these PATHs; is a disk not mounted?"
+        )
+    if counts.rejected and not after_rejects:
+        return (
+            "nothing was pruned, since records were rejected (--allow-rejects prunes all the same)"
+        )
+    if not force and len(gone.ids) > max(HANDFUL, LARGE_SHARE * gone.documents):
+        return (
+            f"nothing was pruned, since {len(gone.ids):,} of the {gone.documents:,} documents that "
+            "came from these PATHs are no longer there; --force removes them"
+        )
+    return None
+
+
+def remove(store: Store, ids: Iterable[str]) -> int:
+    """Delete these documents, some at a time; how many were there."""
+    return sum(store.delete(page) for page in _pages(iter(ids)))
+
+
+def _pages(ids: Iterator[str]) -> Iterator[list[str]]:
+    while page := list(islice(ids, AT_ONCE)):
+        yield page
