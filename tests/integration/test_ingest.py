@@ -108,7 +108,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_kills_while_files_move_and_are_pruned_lose_nothing(tmp_path: Path) -> None:
-    """The second version takes over sources, replaces, removes; killed anywhere, it ends the same."""
+    """The second version replaces and removes; killed at any moment, it ends the same."""
     first = corpus(tmp_path / "first.jsonl", 120)
     undisturbed, killed = tmp_path / "undisturbed.db", tmp_path / "killed.db"
     for store in (undisturbed, killed):
