@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -111,6 +112,19 @@ def test_sources_and_locations_are_kept(store: Store) -> None:
     moved = Document("a", "", "heart stroke", {}, Source("-"))
     store.put([Entry(moved, passages[:1], "2")])
     assert store.stored(["a"]) == {"a": Stored("2", Source("-"))}
+
+
+def test_a_document_moves_to_another_source_as_it_is(store: Store) -> None:
+    passages = (Passage("heart", Location(3)), Passage("stroke"))
+    store.put([Entry(Document("a", "T", "heart stroke", {"x": 1}), passages, "1"), entry("b", "c")])
+    before = store.get("a")
+    assert before is not None
+    store.move({"a": Source("/data/new.jsonl", 9)})
+    store.move({})
+    assert store.get("a") == replace(before, source=Source("/data/new.jsonl", 9))
+    assert store.stored(["b"]) == {"b": Stored("1")}
+    assert store.retrieve("T heart", 1, mode="near_text")[0].passage == "heart"
+    assert store.check(None) == []
 
 
 def test_the_fields_and_their_kinds_are_told(store: Store) -> None:

@@ -111,7 +111,18 @@ class WeaviateStore:
         return failures
 
     def move(self, sources: Mapping[str, Source]) -> None:
-        """Nothing to note: the class has no property for a source."""
+        """Note that these documents now come from elsewhere; all else of them stays.
+
+        A class that an earlier version made has no properties for it, and goes without.
+        """
+        if "source_file" not in self._objects.properties:
+            return
+        with self._translated():
+            for name, passages in self._objects.passages(sources).items():
+                origin = {"source_file": sources[name].file, "source_line": sources[name].line}
+                for index in passages:
+                    identity = PassageKey(name, index).identity
+                    self._objects.collection.data.update(identity, properties=origin)
 
     def delete(self, document_ids: Iterable[str]) -> int:
         """Remove every passage of these documents."""
