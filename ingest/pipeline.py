@@ -126,10 +126,13 @@ class Pipeline:
             renamed[document.id] = self._superseded(store, item, names)
         if self.tools.dry_run:
             self.counts.stored += len(new)
-        else:
+            return
+        failed = self._store(store, new) if new else set()
+        if moved:
             store.move(moved)
-            failed = self._store(store, new) if new else set()
-            store.delete(name for i, names in renamed.items() if i not in failed for name in names)
+        gone = [name for i, names in renamed.items() if i not in failed for name in names]
+        if gone:
+            store.delete(gone)
 
     def _may_replace(self, item: Prepared, there: Stored | None) -> bool:
         """Whether a document may be stored under its id; else it is rejected here."""
