@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from search.answer import FAIR, STRONG
 from search.errors import InputError
 from search.evaluate.data import Task
 from search.evaluate.derive import best_log_odds
@@ -18,7 +19,7 @@ from search.rerank import Blend
 
 BINS = 10
 SHOWN = 10  # documents of a query that count: those that a page of results shows
-BANDS = (("strong", 0.8, 1.0), ("fair", 0.4, 0.8), ("weak", 0.0, 0.4))  # as `search` names them
+BANDS = (("strong", STRONG, 1.0), ("fair", FAIR, STRONG), ("weak", 0.0, FAIR))
 
 Values = NDArray[np.float64]
 

@@ -79,10 +79,10 @@ def run(settings: config.Settings, host: str, port: int) -> int:
         from search.serve.app import build_app
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "starlette", "serve", "the service") from None
-    from search.serve.loading import load_models
+    from search.serve.models import Models
 
-    place = bind(host, port)
-    models = load_models(settings)
+    listener = bind(host, port)
+    models = Models.load(settings)
     print(f"search.serve: {describe(models.meta())}", flush=True)
     print(f"search.serve: listening on http://{host}:{port} (Ctrl-C to stop)", flush=True)
     server = uvicorn.Server(
@@ -90,22 +90,22 @@ def run(settings: config.Settings, host: str, port: int) -> int:
             build_app(models), log_level="warning", timeout_graceful_shutdown=STOP_SECONDS
         )
     )
-    server.run(sockets=[place])
+    server.run(sockets=[listener])
     return 0
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Take the port before the models are loaded, but answer nobody yet: not ready is refused."""
-    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        place.bind((host, port))
+        listener.bind((host, port))
     except (OSError, OverflowError) as error:
-        place.close()
+        listener.close()
         raise InputError(
             f"cannot listen on {host}:{port} ({error}); choose another --host or --port"
         ) from None
-    return place
+    return listener
 
 
 def describe(meta: Mapping[str, Mapping[str, object] | None]) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from config import Settings
+from search.embed import load_embedder
+from search.rerank import CrossEncoder
+from search.rerank.provider import Reranker
 from search.serve.merging import Answer, Merger
-from search.types import EmbeddingInfo
+from search.store import Embedder
 
 # What a model reads of one text; passages of this project have some thousand characters. The rest
 # is cut before it is tokenized: of 10 MB that alone would take minutes and gigabytes.
@@ -21,26 +25,6 @@ Task = Literal["query", "passage"]
 Vector = NDArray[np.float32]  # (dimensions,)
 
 
-class Embedder(Protocol):
-    """What the service asks of an embedding model."""
-
-    @property
-    def info(self) -> EmbeddingInfo: ...
-
-    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]: ...
-
-    def encode_query(self, text: str) -> NDArray[np.float32]: ...
-
-
-class Reranker(Protocol):
-    """What the service asks of a cross-encoder."""
-
-    @property
-    def info(self) -> Mapping[str, str | int]: ...
-
-    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]: ...
-
-
 class Models:
     """Vectors and scores for any number of callers at once; results come as futures."""
 
@@ -49,8 +33,18 @@ class Models:
         self._reranker = reranker
         self._vectors: Merger[tuple[Task, str], Vector] = Merger(self._embed)
         self._scores: Merger[tuple[str, str], float] | None = (
-            None if reranker is None else Merger(reranker.probabilities)
+            None if reranker is None else Merger(self._probabilities)
         )
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """The models that `settings` name, run once before anyone calls; `rerank: false`: only one.
+
+        Raises ModelError.
+        """
+        embedder = load_embedder(settings)
+        embedder.encode_query("the first run loads the model")
+        return cls(embedder, CrossEncoder.load(settings) if settings.rerank else None)
 
     @property
     def reranks(self) -> bool:
@@ -97,3 +91,9 @@ class Models:
             next(rows) if task == "passage" else self._embedder.encode_query(text)
             for task, text in tasks
         ]
+
+    def _probabilities(self, pairs: list[tuple[str, str]]) -> list[float]:
+        """One for each (query, text), in order; from the logit alone: no first stage is known."""
+        assert self._reranker is not None
+        to_probability = self._reranker.blend.probability
+        return [to_probability(scored.logit) for scored in self._reranker.score_pairs(pairs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from search.errors import QueryTooLong
+from search.rerank import Blend, Scored
+from search.rerank.blend import Formula
 from search.serve.app import MAX_BODY_BYTES, build_app
 from search.serve.merging import Merger
 from search.serve.models import MAX_CHARACTERS, Models
@@ -32,19 +35,25 @@ class Lengths:
 
 
 class Share:
-    """The share of the query's words that a text has."""
+    """A logit is the share of the query's words that a text has."""
 
     info: Mapping[str, str | int] = {"name": "share"}
+    blend = Blend((Formula(1.0, {"logit": 2.0}), Formula(5.0, {"logit": 9.0, "cosine": 1.0})))
 
-    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         if any(len(query) > 100 for query, _ in pairs):
             raise QueryTooLong("the query is too long")
-        if any("nan" in text for _, text in pairs):
-            return [float("nan")] * len(pairs)
-        return [
-            len(set(query.split()) & set(text.split())) / len(query.split())
-            for query, text in pairs
-        ]
+        return [Scored(self.logit(*pair), (0, len(pair[1]))) for pair in pairs]
+
+    def logit(self, query: str, text: str) -> float:
+        if "nan" in text:
+            return float("nan")
+        return len(set(query.split()) & set(text.split())) / len(query.split())
+
+
+def probability(share: float) -> float:
+    """By the formula for a logit without a first stage's scores."""
+    return 1 / (1 + math.exp(-(1 + 2 * share)))
 
 
 @pytest.fixture
@@ -82,7 +91,9 @@ def test_scores_come_in_input_order_one_for_each_document(client: TestClient) ->
     assert answer.status_code == 200
     scores = answer.json()["scores"]
     assert [one["document"] for one in scores] == documents
-    assert [one["score"] for one in scores] == pytest.approx([0, 1, 1 / 3, 1 / 3])
+    assert [one["score"] for one in scores] == pytest.approx(
+        [probability(n) for n in (0, 1, 1 / 3, 1 / 3)]
+    )
     empty = client.post("/rerank", json={"query": "x", "documents": []})
     assert (empty.status_code, empty.json()["scores"]) == (200, [])
 
