@@ -55,11 +55,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser.add_argument(
         "query", nargs="*", type=utf8, help="the question; none on a terminal: a prompt"
     )
-    parser.add_argument(
-        "--queries",
-        metavar="FILE",
-        help="one query a line, or JSONL with 'text'; - reads standard input",
-    )
+    parser.add_argument("--queries", metavar="FILE", help="one query a line, or JSONL with 'text'")
     parser.add_argument("--limit", type=int, metavar="N", help="documents shown (default 10)")
     parser.add_argument(
         "--candidates", type=int, metavar="K", help="passages reranked (default 50)"

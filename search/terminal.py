@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -64,6 +65,8 @@ def run_command(
     A reader that has seen enough (`| head -1`) is no error; output that cannot be written is.
     """
     _prepare_streams()
+    if isinstance(logging.lastResort, logging.Handler):
+        logging.lastResort.setFormatter(_Printable())
     status = 0
     try:
         try:
@@ -95,6 +98,13 @@ def _require_own_config() -> None:
             f"found another module called config ({found}), expected {expected}: "
             "rename it, or take its folder out of PYTHONPATH"
         )
+
+
+class _Printable(logging.Formatter):
+    """Log messages as they may be shown; they have the names of files in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n")
 
 
 class _OutputError(Exception):

@@ -20,7 +20,7 @@ if (
 import config
 from search.errors import MissingExtra
 from search.evaluate import arguments
-from search.terminal import run_command
+from search.terminal import printable, run_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +83,7 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
     if args.plots:
         plots.save_all(args.plots, outcome)
     for path in filter(None, (args.json, args.runs, args.plots, *outcome.written)):
-        messages.print(f"wrote {path}", style="dim", highlight=False)
+        messages.print(printable(f"wrote {path}"), style="dim", markup=False, soft_wrap=True)
     return 0
 
 

@@ -117,6 +117,11 @@ def test_another_files_failure_is_not_taken_for_the_outputs() -> None:
     assert "Traceback" in error
 
 
+def test_log_messages_are_safe_to_show() -> None:
+    body = r"import logging; logging.getLogger('x').warning('file \x1b[31m')"
+    assert shell("try", body) == (0, "", "file \\x1b[31m\n")
+
+
 def test_a_closed_stream_is_not_the_next_file_that_is_opened(tmp_path: Path) -> None:
     body = f"open({str(tmp_path / 'store')!r}, 'w').close(); print('lost')"
     assert shell("try >&-", body)[0] == 1
