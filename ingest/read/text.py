@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -21,6 +22,14 @@ from ingest.read.walk import SUFFIXES
 from ingest.record import EmptyFile, Record, RecordError, Section, WholeFile
 
 PARAGRAPH_END = re.compile(r"\n(?:[ \t\f\v]*\n)+")
+# A heading in reStructuredText, which people also write without having heard of it.
+_LINE = r"""([=~^"'`#*+_:.-])\{}{{2,}}[ \t]*+"""
+UNDERLINED = re.compile(
+    rf"\s*+(?:{_LINE.format(1)}\n)?[ \t]*+(\S[^\n]*)\n{_LINE.format(3)}(?:\n|\Z)"
+)
+# In Org and AsciiDoc stars or equals signs stand before a heading.
+STARRED = re.compile(r"\s*+(?:#\+title:|\*+|={1,6})[ \t]+(\S[^\n]*)", re.I)
+STARRED_SUFFIXES = (".org", ".adoc", ".asciidoc")
 # How a page says what it is written in: within its first bytes, where the names are ASCII.
 DECLARED = re.compile(
     rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w:.-]+)|<\?xml[^>]+encoding\s*=\s*["']([\w:.-]+)""",
@@ -41,8 +50,10 @@ KNOWN = re.compile(r"cp(125\d|8\d\d|9\d\d)|iso8859-\d+|iso2022_jp|koi8-\w|mac-\w
 
 
 def read_plain(file: InputFile, options: Options) -> Iterator[Record]:
-    """A section a paragraph; the title is the file's name."""
-    yield whole_file(file, "", list(_paragraphs(read_text(file, options))))
+    """A section a paragraph; the title is a heading that it begins with, else the file's name."""
+    sections = list(_with_headings(file, _paragraphs(read_text(file, options))))
+    title = next((part.heading for part in sections if part.text.strip()), "")
+    yield whole_file(file, title, sections)
 
 
 def read_html(file: InputFile, options: Options) -> Iterator[Record]:
@@ -77,6 +88,17 @@ def _paragraphs(text: str) -> Iterator[Section]:
         line += text.count("\n", start, end.end())
         start = end.end()
     yield Section(text[start:], line)
+
+
+def _with_headings(file: InputFile, paragraphs: Iterable[Section]) -> Iterator[Section]:
+    starred = file.name.lower().removesuffix(".gz").endswith(STARRED_SUFFIXES)
+    heading = ""
+    for part in paragraphs:
+        if underlined := UNDERLINED.match(part.text):
+            heading = underlined[2].strip()
+        elif starred and (found := STARRED.match(part.text)):
+            heading = found[1].strip()
+        yield replace(part, heading=heading)
 
 
 def _decode(data: bytes, options: Options) -> str:

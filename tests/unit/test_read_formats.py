@@ -283,6 +283,30 @@ def test_sections_say_where_they_stand(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "title", "headings"),
+    [
+        (
+            "a.rst",
+            "=====\nTitle\n=====\n\ntext\n\nNext\n----\ntext",
+            "Title",
+            ["Title"] * 2 + ["Next"],
+        ),
+        ("a.org", "#+TITLE: Title\n\n* Head\ntext\n\nmore", "Title", ["Title", "Head", "Head"]),
+        ("a.adoc", "= Title\n\ntext", "Title", ["Title", "Title"]),
+        ("a.txt", "text\n\nHead\n====\n\nmore", "a", ["", "Head", "Head"]),
+        ("a.txt", "a  b\n-- --\n1  2\n\n= no\n\n* no\n\n-----\n", "a", [""] * 4),
+    ],
+)
+def test_headings_of_plain_text(
+    tmp_path: Path, name: str, content: str, title: str, headings: list[str]
+) -> None:
+    (record,) = records(write(tmp_path / name, content))
+    assert record.whole is not None
+    assert record.whole.title == title
+    assert [section.heading for section in record.whole.sections] == headings
+
+
 def test_html(tmp_path: Path) -> None:
     page = "<html><head><meta charset='latin-1'><title>T &amp; C</title></head><p>é <b>b</b>old</p>"
     title, text = whole(write(tmp_path / "a.html", page.encode("latin-1")))
