@@ -13,7 +13,7 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from weaviate.classes.aggregate import Metrics
+from weaviate.classes.aggregate import GroupByAggregate
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 from weaviate.exceptions import WeaviateQueryError
@@ -112,7 +112,7 @@ def objects_of(
         text = passage_input(document.title, passage.text)
         own: dict[str, Any] = {"passage_index": index, "text": text}
         if WORDS in known:
-            own[WORDS] = indexed_words(text)
+            own[WORDS] = indexed_words(f"{document.title}\n{text}")  # a title counts twice
         if passage.location is not None:
             own["location"] = json.dumps(asdict(passage.location))
         vector = None if vectors is None else {VECTOR: vectors[index].tolist()}
@@ -248,9 +248,9 @@ class Objects:
 
     def values(self, name: str) -> list[str]:
         """The different values of a text property."""
-        metrics = Metrics(name).text(top_occurrences_value=True, limit=MAX_RESULTS)
-        found = self.ask(lambda: self.collection.aggregate.over_all(return_metrics=metrics))
-        return [one.value for one in found.properties[name].top_occurrences]
+        groups = GroupByAggregate(prop=name, limit=MAX_RESULTS)
+        found = self.ask(lambda: self.collection.aggregate.over_all(group_by=groups))
+        return [str(one.grouped_by.value) for one in found.groups]
 
     def has(self, key: PassageKey, content_hash: str) -> bool:
         """Whether this passage is there in this version; asked by id, with the consistency set."""
