@@ -16,6 +16,7 @@ class Proxy:
         self.delay = 0.0  # seconds before each piece of an answer
         self.bytes_per_second: float | None = None  # towards the server
         self.refuse = False
+        self.silent = False  # takes what comes, and passes nothing on
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -53,6 +54,8 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(16384):
+                if self.silent:
+                    continue
                 if answers:
                     time.sleep(self.delay)
                 elif self.bytes_per_second is not None:

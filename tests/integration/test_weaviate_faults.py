@@ -17,8 +17,11 @@ from weaviate_server import Server
 
 import config
 from search.errors import ModelMismatch, StoreError, StoreMissing, StoreUnavailable
+from search.store.weaviate import schema
+from search.store.weaviate.objects import Objects
+from search.store.weaviate.schema import object_id
 from search.store.weaviate.store import WeaviateStore
-from search.types import Condition, Entry, Stored
+from search.types import Condition, Document, Entry, Location, Passage, Source, Stored
 
 
 class Open(Protocol):
@@ -161,8 +164,10 @@ def test_a_refused_object_is_named_and_the_rest_is_stored(
     assert [failure.document_id for failure in failures] == ["new", "old"]
     assert all("vector" in failure.reason for failure in failures)
     assert len(store.stored([f"d{i}" for i in range(20)])) == 20
-    # Half of the new document is taken back; the old one counts as not stored, and is sent again.
-    assert store.stored(["new", "old"]) == {}
+    # A vector that the class cannot take is seen before anything of its document is sent.
+    assert {name: one.content_hash for name, one in store.stored(["new", "old"]).items()} == {
+        "old": "1"
+    }
     assert "new" not in set(store.ids())
     assert store.put([entry("old", "changed", "mended", version="3")]) == []
     sound(opened, weaviate_server, collection, 21)
@@ -180,6 +185,15 @@ def test_metadata_without_a_utf8_form_is_named(
     assert store.retrieve("heart", 3, [Condition("field \ud83d", "=", "\ud83d")]) == []
     assert len(store.retrieve("heart \ud83d", 3)) == 3
     sound(opened, weaviate_server, collection, 3)
+
+
+def create_class(server: Server, definition: dict[str, Any]) -> None:
+    request = urllib.request.Request(
+        f"{server.url}/v1/schema",
+        data=json.dumps(definition).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request).close()
 
 
 def set_shards(server: Server, collection: str, status: str) -> None:
@@ -230,15 +244,55 @@ def test_a_class_that_differs_is_named_and_left_alone(
 def test_a_foreign_class_is_not_touched(
     opened: Open, weaviate_server: Server, collection: str
 ) -> None:
-    body = json.dumps({"class": collection, "properties": [{"name": "a", "dataType": ["int"]}]})
-    request = urllib.request.Request(
-        f"{weaviate_server.url}/v1/schema",
-        data=body.encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request).close()
+    properties = [{"name": "a", "dataType": ["int"]}]
+    create_class(weaviate_server, {"class": collection, "properties": properties})
     with pytest.raises(StoreError, match="not one of ours"):
         opened(weaviate_server, collection)
+
+
+def test_another_projects_class_is_refused_in_a_sentence(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    """With the vector's name, but none of the properties."""
+    create_class(
+        weaviate_server,
+        {
+            "class": collection,
+            "vectorConfig": {
+                "default": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"},
+            },
+        },
+    )
+    with pytest.raises(StoreError, match="was not made by this project") as caught:
+        opened(weaviate_server, collection)
+    assert len(str(caught.value)) < 300
+    assert len(caught.value.__notes__) > 10  # all that differs, for whoever asks
+
+
+def test_a_class_made_before_is_searched_as_it_is_and_gets_what_came_later_when_written_to(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    """Without sources, locations, shared values and words of its own; BM25 reads the text."""
+    settings = config.load({"weaviate.collection": collection, "weaviate.tokenization": "word"})
+    described = schema.Description(HashedWords().info)
+    older = schema.class_schema(settings.weaviate, "none", described)
+    older["properties"] = [p for p in older["properties"] if p["name"] not in schema.ADDED]
+    create_class(weaviate_server, older)
+    only_read = WeaviateStore(
+        config.load(weaviate_server.flags | {"weaviate.collection": collection}), HashedWords
+    )
+    with closing(only_read) as store:
+        assert store.retrieve("heart", 5) == []
+        assert store.stored(["a"]) == {}
+        assert store.check() == []
+    store = opened(weaviate_server, collection)
+    document = Document("a", "", "heart", {"year": 1}, Source("/notes/a.md", 3))
+    passage = Passage("heart", Location(line=3, heading="H"))
+    assert store.put([Entry(document, (passage,), "1")]) == []
+    assert store.stored(["a"])["a"].source == document.source
+    for mode in ("bm25", "near_text", "hybrid"):
+        (found,) = store.retrieve("HEART!", 5, [Condition("year", "=", 1)], mode)
+        assert (found.source, found.location) == (document.source, passage.location)
 
 
 def test_what_is_missing_is_not_made_by_a_search(
@@ -276,3 +330,68 @@ def test_tenants_do_not_see_each_other(
     )
     with pytest.raises(StoreMissing, match="no tenant 'three' yet"):
         WeaviateStore(settings, HashedWords)
+    with pytest.raises(StoreError, match=r"multi-tenant is True.*weaviate.tenant names"):
+        opened(weaviate_server, collection)
+
+
+def test_an_inactive_tenant_is_named_with_the_remedy(
+    opened: Open, weaviate_server: Server, collection: str
+) -> None:
+    store = opened(weaviate_server, collection, tenant="one")
+    assert store.put([entry("a", "heart")]) == []
+    request = urllib.request.Request(
+        f"{weaviate_server.url}/v1/schema/{collection}/tenants",
+        data=json.dumps([{"name": "one", "activityStatus": "COLD"}]).encode(),
+        headers={"Content-Type": "application/json"},
+        method="PUT",
+    )
+    urllib.request.urlopen(request).close()
+    with pytest.raises(StoreUnavailable, match=r"weaviate.tenant names is .*ACTIVE"):
+        opened(weaviate_server, collection, tenant="one")
+    with pytest.raises(StoreUnavailable, match=r"weaviate.tenant names is not active .*ACTIVE"):
+        store.retrieve("heart", 3)
+
+
+def test_a_server_that_falls_silent_in_an_import_is_said_after_one_request(
+    opened: Open, weaviate_server: Server, collection: str, proxy: Proxy
+) -> None:
+    """gRPC dropped as a firewall drops it: connections stay open, and nothing comes."""
+    quick = at(proxy.port) | {"timeout_insert": 2, "timeout_connect": 1, "timeout_query": 2}
+    store = opened(weaviate_server, collection, **quick)
+    assert store.put(random_entries(10)) == []
+    proxy.silent = True
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match=r"fell silent|did not answer in time"):
+        store.put(random_entries(300))
+    assert time.monotonic() - started < 20
+
+
+def test_what_the_index_of_properties_lost_is_sent_again(
+    opened: Open, weaviate_server: Server, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a crash or a full disk leaves it: objects that are there, and that no filter finds."""
+    store = opened(weaviate_server, collection)
+    entries = list(random_entries(30))
+    lost = {f"d{i}" for i in range(5)}
+    sound = Objects.passages
+
+    def torn(self: Objects, ids: Any, *, indexed: bool = False) -> Any:
+        """Until they are deleted by id and sent anew."""
+        found = sound(self, ids, indexed=indexed)
+        return {name: one for name, one in found.items() if name not in lost}
+
+    def deleted(self: Objects, identities: Any) -> None:
+        gone = set(identities)
+        for name in list(lost):
+            if {object_id(name, 0), object_id(name, 1)} & gone:
+                lost.discard(name)
+        each(self, gone)
+
+    each = Objects.remove_each
+    monkeypatch.setattr(Objects, "passages", torn)
+    monkeypatch.setattr(Objects, "remove_each", deleted)
+    assert store.put(entries) == []
+    monkeypatch.undo()
+    assert lost == set()
+    assert len(store.stored([entry.document.id for entry in entries])) == 30
+    assert store.check(None) == []
