@@ -530,6 +530,23 @@ def test_a_store_of_format_1_is_upgraded_by_a_writer(
     reader.close()
 
 
+@pytest.mark.parametrize(
+    ("language", "finds"), [("en", {"run", "runs"}), ("de", {"run"})], ids=["english", "other"]
+)
+def test_words_are_those_of_the_language(tmp_path: Path, language: str, finds: set[str]) -> None:
+    """English is stemmed, and its commonest words are left out of queries; others are not."""
+    path = tmp_path / "s.db"
+    store = SqliteStore(path, HashedWords(), language=language, create=True)
+    store.put([entry("run", "run"), entry("runs", "runs"), entry("the", "the")])
+    names = {c.document_id for c in store.retrieve("the run", 9, mode="bm25")}
+    assert names == finds | ({"the"} if language == "de" else set())
+    store.repair()
+    store.close()
+    for create in (True, False):
+        with pytest.raises(StoreError, match="Set `language` back"):
+            SqliteStore(path, HashedWords(), language="fr", create=create)
+
+
 @pytest.mark.parametrize("name", [":memory:", "folder", "/dev/null"])
 def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
@@ -590,9 +607,7 @@ def test_vectors_in_memory_follow_every_writer(tmp_path: Path) -> None:
         for i in range(4):
             writer.put([entry(f"d{i}", f"heart {i}")])
             for store in (reader, writer) * 3:
-                assert {name for name, _ in found(store, "heart")} == {
-                    f"d{n}" for n in range(i + 1)
-                }
+                assert set(found(store, "heart")) == {f"d{n}" for n in range(i + 1)}
         writer.delete(["d1"])
         for store in (reader, writer):
             assert set(found(store, "heart")) == {"d0", "d2", "d3"}

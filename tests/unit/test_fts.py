@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from search.store.sqlite.fts import index_text, match_expression, tokenizer
+from search.store.sqlite.expressions import index_text, match_expression, tokenizer
 from search.store.sqlite.schema import WORDS
 
 

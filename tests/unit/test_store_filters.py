@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.store.sqlite.filters import where_sql
+from search.store.sqlite.expressions import where_sql
 from search.types import Condition
 
 METADATA: dict[str, Any] = {

@@ -24,7 +24,7 @@ from search.store.sqlite.connection import (
     transaction,
     translate_errors,
 )
-from search.store.sqlite.fts import match_expression
+from search.store.sqlite.expressions import match_expression
 from search.store.sqlite.vectors import MARK_WRITTEN, Vectors
 from search.types import (
     Candidate,
@@ -102,8 +102,8 @@ class SqliteStore:
         check_path(path)
         if not create and not path.is_file():
             raise StoreMissing(schema.missing(path))
-        self._readers = Readers(path, self._prepare_reader)
         self._vectors = Vectors()
+        self._readers = Readers(path, self._prepare_reader, self._vectors.forget)
         self._writer = connect(path, create=True) if create else None
         try:
             if self._writer is not None:

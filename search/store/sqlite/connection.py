@@ -94,19 +94,26 @@ def load_vector_functions(connection: apsw.Connection) -> None:
 class Readers:
     """Reads one file from any number of threads, each on a connection of its own.
 
-    Connections are kept for the next reader. `prepare` is called once with each new one.
+    Connections are kept for the next reader. `prepare` is called once with each new one, `forget`
+    when what has been read was torn by a writer that could not be kept away.
     """
 
-    def __init__(self, path: Path, prepare: Callable[[apsw.Connection], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        prepare: Callable[[apsw.Connection], None],
+        forget: Callable[[], None],
+    ) -> None:
         self._path = path
         self._prepare = prepare
+        self._forget = forget
         self._idle: list[_Reader] = []  # append and pop need no lock
         self._closed = False
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
         """What `work` makes of one state of the store: its queries see no write in between.
 
-        `work` runs again when the state was torn by a writer that it could not keep away.
+        `work` runs again when the state was torn.
         """
         for attempt in range(ATTEMPTS):
             reader = self._take(attempt)
@@ -120,10 +127,12 @@ class Readers:
                 reader.connection.close()
                 if whole:
                     raise
+                self._forget()
                 continue
             if reader.is_unchanged(self._path):
                 self._give_back(reader)
                 return result
+            self._forget()
             reader.connection.close()
         raise StoreUnavailable(
             f"{self._path} lies in a folder that this process may not write to, and is being "

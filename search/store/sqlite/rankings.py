@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import StoreError
-from search.store.sqlite.filters import Parameter, where_sql
-from search.store.sqlite.fts import TEXT_WEIGHT, TITLE_WEIGHT
+from search.store.sqlite.expressions import TEXT_WEIGHT, TITLE_WEIGHT, Parameter, where_sql
 from search.types import Candidate, Condition, Location, Source, Value
 
 # A plain table scanned by vec_distance_cosine, not sqlite-vec's own vec0 table: 1.7 times slower

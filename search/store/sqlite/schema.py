@@ -11,7 +11,7 @@ import apsw
 
 from search.errors import ModelMismatch, StoreError, StoreMissing
 from search.store.sqlite.connection import transaction
-from search.store.sqlite.fts import tokenizer
+from search.store.sqlite.expressions import tokenizer
 from search.types import EmbeddingInfo
 
 APPLICATION_ID = 0x32534541  # "2SEA": marks the file as ours
@@ -52,8 +52,8 @@ CREATE TRIGGER passage_gone AFTER DELETE ON passages BEGIN
 END;
 """
 
-# The word index keeps no text of its own (content=''): it holds a prepared form (see fts.py),
-# and the passage itself is in `passages`.
+# The word index keeps no text of its own (content=''): it holds a prepared form (`index_text`), and
+# the passage itself is in `passages`.
 WORDS = """
 CREATE VIRTUAL TABLE words USING fts5(
     title, text, content='', contentless_delete=1, tokenize="{tokenizer}"

@@ -62,6 +62,10 @@ class Vectors:
             scores = (matrix.rows @ query)[indices]
         return _best(matrix.keys[indices], scores, k)
 
+    def forget(self) -> None:
+        """What was read of late may have been torn by a writer."""
+        self._matrix = self._seen = None
+
     def _current(self, connection: apsw.Connection, dimensions: int) -> _Matrix | None:
         """The matrix of the state that `connection` sees; None where a scan is to do."""
         generation = connection.execute(READ_GENERATION).get

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search.errors import ModelError
 from search.store import Embedder
-from search.store.sqlite.fts import index_text
+from search.store.sqlite.expressions import index_text
 from search.types import Entry, Failure, Location, Passage, passage_input
 
 LENGTH_TOLERANCE = 0.01

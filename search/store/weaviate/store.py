@@ -76,6 +76,7 @@ class WeaviateStore:
         options = settings.weaviate
         assert settings.weaviate_url is not None
         self._alpha = settings.alpha
+        self._language = settings.language
         self._server = connect(settings.weaviate_url, options, patient=create)
         try:
             with self._translated():
@@ -347,7 +348,8 @@ class WeaviateStore:
 
     def _words(self, query: str) -> str:
         """The query as BM25 reads it; a class made before has only Weaviate's own words."""
-        return query_words(query) if self._bm25_property == schema.WORDS else query
+        by_words = self._bm25_property == schema.WORDS
+        return query_words(query, self._language) if by_words else query
 
     def _filter(self, conditions: Sequence[Condition]) -> FilterReturn | None:
         """The conditions for this class, or None when nothing can match them."""
