@@ -171,7 +171,7 @@ def test_a_fitted_model_is_read_by_search(folder: Path, cache: Path, tmp_path: P
     assert {"logit", "fused", "cosine", "constant"} == formulas[0].keys()
     evaluate(folder, own, cache, tmp_path)  # the blend is the model's own now
     run = read_run(tmp_path / "runs" / "aspects.pipeline.run")
-    assert searched(folder, settings_for(cache, own, []), list(run)) == run
+    assert searched(folder, settings_for(cache, own, [], candidates=10), list(run)) == run
 
 
 def test_golden_pairs_decide_the_exit_status(
