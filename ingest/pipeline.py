@@ -225,9 +225,12 @@ def batches(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
 def content_hash(cleaned: Cleaned, chunker: Chunker) -> str:
     """Changes with anything that changes what is stored, except id, source and embedding model."""
     document = cleaned.document
-    cutting = [VERSION, chunker.max_tokens, chunker.overlap, chunker.language]
-    marks = [(mark.start, *astuple(mark.location)) for mark in cleaned.marks]
-    content = [document.title, document.text, dict(document.metadata), marks, cutting]
+    cutting: list[int | str] = [VERSION, chunker.max_tokens, chunker.overlap]
+    if chunker.language != "en":  # which all was, before there was a setting: hashes stay the same
+        cutting.append(chunker.language)
+    content: list[object] = [document.title, document.text, dict(document.metadata), cutting]
+    if cleaned.marks:
+        content.append([(mark.start, *astuple(mark.location)) for mark in cleaned.marks])
     canonical = json.dumps(content, sort_keys=True)
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 

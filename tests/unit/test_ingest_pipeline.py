@@ -436,3 +436,13 @@ def test_the_content_hash_knows_content_not_order_or_id(metadata: dict[str, Any]
     assert one != hashed("1", "tx", "", metadata)
     assert one != hashed("1", "t", "x", metadata, cut=4)
     assert one != hashed("1", "t", "x", metadata, Mark(0, Location(1)))
+
+
+def test_the_content_hash_of_a_record_is_that_of_earlier_versions() -> None:
+    whole = Cleaned(Document("1", "t", "x", {"year": 2018}))
+    chunker = Chunker(FakeEmbedder.tokenizer, 3, "en")
+    assert content_hash(whole, chunker) == "cb726ed298d2040b68e2a2b70f31f236"
+    assert (
+        content_hash(whole, Chunker(FakeEmbedder.tokenizer, 3, "de"))
+        != "cb726ed298d2040b68e2a2b70f31f236"
+    )
