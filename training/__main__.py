@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.errors import InputError, MissingExtra, SearchError
+from search.errors import InputError, MissingExtra
+from search.terminal import run_command
 
 if TYPE_CHECKING:
     from training.recipe import Source
@@ -31,16 +32,9 @@ folder is in WORK, which may be deleted afterwards.
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or that of the error printed."""
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        _train(_arguments(argv), argv)
-    except SearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    given = sys.argv[1:] if argv is None else argv
+    stopped = "stopped; the same command goes on from here"
+    return run_command("training", lambda: _train(_arguments(given), given), stopped)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,7 +84,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _train(args: argparse.Namespace, argv: list[str]) -> None:
+def _train(args: argparse.Namespace, argv: list[str]) -> int:
     sources = [_source(text) for text in args.data]
     work = args.work or args.out.with_name(args.out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
@@ -138,6 +132,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> None:
         [source.folder for source in sources],
     )
     _report(f"wrote {args.out}")
+    return 0
 
 
 def _name(folder: Path | None) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,3 +175,53 @@ def test_the_bundled_model_passes_the_golden_gate(
     monkeypatch.chdir(ROOT)
     assert evaluate(["--golden"]) == 0
     assert "35 of 35" in capsys.readouterr().out
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        main, side = pty.openpty()
+        self._file = main
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"XDG_STATE_HOME": str(folder), "TERM": "dumb", "NO_COLOR": "1"},
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+        )
+        os.close(side)
+
+    def type(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
+    def until(self, text: str) -> str:
+        """All that is shown up to the next `text`."""
+        shown = b""
+        while text.encode() not in shown:
+            ready, _, _ = select.select([self._file], [], [], 120)
+            assert ready, shown.decode()
+            shown += os.read(self._file, 4096)
+        return shown.decode()
+
+
+def test_the_prompt_in_a_terminal(store: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "search", "--store", str(store), "--limit", "1"]
+    terminal = Terminal(command, tmp_path)
+    terminal.until("Search: ")
+    terminal.type("half a question\x03")
+    terminal.until("Search: ")  # cleared, not left
+    terminal.type(":limit 2\n")
+    terminal.until("Search: ")
+    terminal.type(f"{QUERY}\n")
+    shown = terminal.until("Search: ")
+    assert "Preventing heart disease" in shown
+    assert "2 " in shown
+    terminal.type("\x04")
+    assert terminal.process.wait(timeout=60) == 0
+    history = (tmp_path / "two-stage" / "history").read_text()
+    assert QUERY in history
+    assert "half a question" not in history

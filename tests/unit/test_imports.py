@@ -132,7 +132,7 @@ def test_only_main_modules_read_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["ingest", "search", "search.evaluate", "search.serve", "training"]
+    "command", ["ingest", "search", "search.evaluate", "search.serve", "training", "two_stage"]
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from search.errors import SearchError
+from search.terminal import printable, run_command
 from training.convert import convert, describe_encoder
 
 
@@ -28,15 +27,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or that of the error printed."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        count = convert(arguments.source, arguments.target)
-        if arguments.pooling:
-            describe_encoder(arguments.target, arguments.pooling, arguments.query_prompt)
-    except SearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    print(f"wrote {count} tensors to {arguments.target}")
+    return run_command("training.convert", lambda: _convert(build_parser().parse_args(argv)))
+
+
+def _convert(args: argparse.Namespace) -> int:
+    count = convert(args.source, args.target)
+    if args.pooling:
+        describe_encoder(args.target, args.pooling, args.query_prompt)
+    print(printable(f"wrote {count} tensors to {args.target}"))
     return 0
 
 
