@@ -127,7 +127,8 @@ class Engine:
     ) -> list[list[int]]:
         """Batches within the budget of now; the one to run first stands last."""
         lengths = [len(inputs[i].ids) for i in indices]
-        share = max(MIN_BATCH_TOKENS, -(-sum(lengths) // model.parallel))
+        # Two batches for each part of the device, so that none waits long for the other's last one.
+        share = max(MIN_BATCH_TOKENS, -(-sum(lengths) // (2 * model.parallel)))
         budget = min(self.budget, model.max_batch_tokens, share)
         batches = make_batches(lengths, budget, model.max_padding)
         return [[indices[i] for i in batch] for batch in reversed(batches)]
