@@ -252,6 +252,11 @@ class Objects:
         found = self.ask(lambda: self.collection.aggregate.over_all(group_by=groups))
         return [str(one.grouped_by.value) for one in found.groups]
 
+    def vectors(self) -> Iterator[tuple[PassageKey, Any]]:
+        """Every passage with its vector, streamed."""
+        for one in self._iterate(self._version(), include_vector=True):
+            yield _version_of(one)[0], one.vector.get(VECTOR)
+
     def has(self, key: PassageKey, content_hash: str) -> bool:
         """Whether this passage is there in this version; asked by id, with the consistency set."""
         found = self.ask(lambda: self.collection.query.fetch_object_by_id(key.identity))
@@ -312,8 +317,12 @@ class Objects:
         where = Filter.by_id().contains_any(identities)
         return self.ask(lambda: self.collection.data.delete_many(where=where, dry_run=dry_run))
 
-    def _iterate(self, properties: list[str]) -> Iterator[Any]:
-        objects = iter(self.collection.iterator(return_properties=properties, cache_size=_PAGE))
+    def _iterate(self, properties: list[str], *, include_vector: bool = False) -> Iterator[Any]:
+        objects = iter(
+            self.collection.iterator(
+                return_properties=properties, include_vector=include_vector, cache_size=_PAGE
+            )
+        )
         while True:
             with translate_errors(self.url):
                 one = self.ask(lambda: next(objects, None))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from weaviate.classes.config import ConsistencyLevel
@@ -52,6 +54,7 @@ from search.types import (
 DOCUMENTS_A_QUESTION = 500
 PASSAGES_MENDED = 500  # at once
 IDS_SHOWN = 5
+LOOKUPS_AT_ONCE = 4
 SAME_DISTANCE = 1e-4
 SETTLING_ROUNDS = 3
 
@@ -379,20 +382,46 @@ class WeaviateStore:
         return found
 
     def _settle(self) -> None:
-        """Wait for what this process sent and the server indexes later."""
+        """Wait for what this process sent and the server indexes later; after a crash of the
+        server, look everything up.
+        """
         for _ in range(SETTLING_ROUNDS):
             lost = self._queue.settle()
             if not lost:
-                return
+                break
             self._writer.mend(lost)
             self._queue.add(lost)
-        if lost := self._queue.settle():
+        else:
             log.warning(
-                "Weaviate at %s does not index the vectors of %d passages, of %s: see its log",
+                "Weaviate at %s does not index the vectors of some passages: see its log, and ask "
+                "`python -m ingest --verify`",
                 self._server.url,
-                len(lost),
-                ", ".join(sorted({repr(key.document_id) for key in lost})[:IDS_SHOWN]),
             )
+        if self._writer.saw_crash:
+            self._writer.saw_crash = False
+            self._mend_unreachable()
+
+    def _mend_unreachable(self) -> None:
+        """A crash can also leave a passage in the graph of vectors that no way leads to any more:
+        searches then miss it, though it is there."""
+        log.warning(
+            "Weaviate at %s was stopped while it was written to; looking all passages up by vector",
+            self._server.url,
+        )
+        vectors, unreachable = self._objects.vectors(), []
+        with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
+            while page := list(islice(vectors, PASSAGES_MENDED)):
+                found = pool.map(self._reaches, page)
+                unreachable += [key for key, reached in found if not reached]
+        for keys in batched(unreachable, PASSAGES_MENDED):
+            self._writer.mend(keys)
+            self._queue.add(keys)
+        self._writer.saw_crash = False
+        self._queue.settle()
+
+    def _reaches(self, one: tuple[PassageKey, Any]) -> tuple[PassageKey, bool]:
+        key, vector = one
+        return key, bool(vector) and self._finds(key, vector)
 
     def _documents(self) -> dict[str, Passages]:
         documents: dict[str, Passages] = defaultdict(dict)

@@ -46,6 +46,7 @@ from search.store.weaviate.objects import (
     PassageKey,
     Passages,
     objects_of,
+    whole,
 )
 from search.store.weaviate.schema import metadata_properties, missing_properties
 from search.types import Entry, Failure, passage_input
@@ -77,6 +78,7 @@ class Writer:
         self._objects = objects
         self._sender = sender
         self._queue = queue
+        self.saw_crash = False  # whether anything was found as only a stopped server leaves it
 
     def replace(self, entries: Sequence[Entry], embedder: Embedder | None) -> list[Failure]:
         """Store these different documents; returns those that are not whole on the server.
@@ -89,6 +91,7 @@ class Writer:
         entries = [entry for entry in entries if entry.document.id not in odd]
         self._add_properties(entries)
         before = self._objects.passages(entry.document.id for entry in entries)
+        self.saw_crash |= any(whole(passages) is None for passages in before.values())
         sent = self._objects_of(entries, vectors)
         missing = self._confirmed(sent, self._sender.send(list(sent.values())))
         remove: list[PassageKey] = []
@@ -113,6 +116,7 @@ class Writer:
 
         The reasons of those that could not be.
         """
+        self.saw_crash = True
         found = self._objects.with_vectors(keys)
         objects = {
             key: DataObject(
@@ -136,6 +140,7 @@ class Writer:
         taken = {key: one for key, one in sent.items() if key not in missing}
         self._objects.flush(list(taken))
         absent = self._absent(taken)
+        self.saw_crash |= bool(absent)
         for _ in range(MENDING_ROUNDS):
             if not absent:
                 break
