@@ -1,6 +1,6 @@
 """Runs derived from one pass: any K, blend weight and gate, without scoring anything again.
 
-The rules are those of `search.searcher`: a document ranks by its best passage, ties keep the first
+The rules are those of `search.stages`: a document ranks by its best passage, ties keep the first
 stage's order, and a gated query keeps that order altogether.
 """
 

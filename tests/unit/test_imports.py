@@ -32,12 +32,20 @@ MAY_IMPORT = {
     "search.rerank": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.order": {"search.rerank", "search.types"},
     "search.hint": {"search.filters", "search.store", "search.types"},
-    "search.searcher": {
+    "search.stages": {
         "config",
         "search.errors",
         "search.hint",
         "search.order",
         "search.rerank",
+        "search.store",
+        "search.types",
+    },
+    "search.searcher": {
+        "config",
+        "search.errors",
+        "search.rerank",
+        "search.stages",
         "search.store",
         "search.types",
     },

@@ -138,7 +138,7 @@ def test_a_bug_of_ours_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(*args: object) -> None:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr("search.searcher.final_order", bug)
+    monkeypatch.setattr("search.stages.final_order", bug)
     with pytest.raises(RuntimeError, match="bug"):
         searcher().search("q")
 

@@ -1,0 +1,240 @@
+"""The two stages: the store finds candidates, the cross-encoder gives the final order."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from config import Settings
+from search.errors import ModelError
+from search.hint import why_nothing
+from search.order import (
+    final_order,
+    first_stage_order,
+    fold,
+    with_copies,
+    with_probabilities,
+)
+from search.rerank import Scored
+from search.rerank.blend import Blend
+from search.rerank.gate import margin
+from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
+from search.rerank.sentences import best_sentences, sentences_of
+from search.store import Store
+from search.types import Candidate, Condition, Hit, Ranking, passage_input
+
+MAX_HIGHLIGHTED = 10
+MIN_HIGHLIGHTED_SHARE = 0.2
+"""The deciding sentence is looked for in so many hits, as people read them, and in those with such
+a share of the best one's probability: a passage that hardly answers has no such sentence."""
+DEADLINE_STEP = 8
+"""Pairs scored between two looks at the clock; fewer would leave the processor half idle."""
+
+
+class Search:
+    """One query on its way: `retrieve → rerank → highlight`, and what each took."""
+
+    def __init__(
+        self,
+        store: Store,
+        embedding: str | None,
+        provider: RerankerProvider,
+        settings: Settings,
+        query: str,
+        filters: Sequence[Condition],
+    ) -> None:
+        self.store, self.embedding = store, embedding
+        self.provider, self.settings = provider, settings
+        self.query, self.filters = query, filters
+        self.clock = Clock(settings.deadline_ms)
+        self.scored = 0
+        self.reranker: Reranker | None = None
+
+    def run(self) -> Ranking:
+        """The answer. Raises StoreError; a fault of the model is part of the answer."""
+        settings = self.settings
+        if settings.rerank and settings.gate is None:
+            self.provider.start()  # the model loads while the store is searched
+        found = self.store.retrieve(
+            self.query, settings.candidates, self.filters, settings.retrieval, settings.alpha
+        )
+        candidates, copies = fold(found)
+        self.clock.lap("retrieve")
+        first = first_stage_order(candidates)
+        reason, failed = None, False
+        try:
+            hits = self._rerank(candidates, first)
+        except NotRerankedError as skipped:
+            hits, reason, failed = first, skipped.reason, skipped.failed
+            if skipped.log_odds:
+                hits = with_probabilities(first, skipped.log_odds)
+        if hits and self.scored < len(candidates) and reason is None:
+            reason = (
+                f"the deadline of {settings.deadline_ms:g} ms passed after {self.scored} of "
+                f"{len(candidates)} passages"
+            )
+        passing = [
+            hit for hit in hits if hit.probability is None or hit.score >= settings.threshold
+        ]
+        shown = [with_copies(hit, copies) for hit in passing[: settings.limit]]
+        reranked = self.reranker is not None
+        return Ranking(
+            query=self.query,
+            hits=tuple(self._highlighted(shown)),
+            before=tuple(first[: settings.limit]),
+            reranked="partial" if reranked and reason else reranked,
+            reason=reason,
+            failed=failed,
+            timings_ms=self.clock.laps | {"total": self.clock.total()},
+            model=self.reranker.info if self.reranker else {},
+            scored=self.scored,
+            hint=None
+            if passing
+            else why_nothing(self.store, self.filters, settings.threshold, hits),
+            notes=self._notes(),
+        )
+
+    def _rerank(self, candidates: Sequence[Candidate], first: Sequence[Hit]) -> list[Hit]:
+        """The final order. Raises NotRerankedError where the first stage's is to stand."""
+        self._check_worth(first)
+        reranker = self._loaded()
+        pairs = [(self.query, passage_input(c.title, c.passage)) for c in candidates]
+        try:
+            scored = self._score(reranker, pairs)
+        except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
+            log_fault("the reranker failed", error)
+            raise NotRerankedError(f"the reranker failed: {in_short(error)}", True) from None
+        self.clock.lap("rerank")
+        if not scored:
+            raise NotRerankedError(self._too_late("before a passage was scored"), True)
+        self.scored, self.reranker = len(scored), reranker
+        blend = self._adapted(reranker.blend)
+        log_odds = [
+            blend.log_odds(pair.logit, fused=c.fused, cosine=c.cosine, bm25=c.bm25)
+            for pair, c in zip(scored, candidates, strict=False)
+        ]
+        return final_order(candidates, scored, log_odds, first)
+
+    def _check_worth(self, first: Sequence[Hit]) -> None:
+        if not self.settings.rerank:
+            raise NotRerankedError("reranking is switched off")
+        if not first:
+            raise NotRerankedError("the first stage found nothing")
+        gate = self.settings.gate
+        if gate is None:
+            return
+        found = [hit.candidate for hit in first]
+        blend = self._adapted(self.provider.blend)
+        log_odds = [blend.first_stage(fused=c.fused, cosine=c.cosine, bm25=c.bm25) for c in found]
+        lead = margin([c.score if o is None else o for c, o in zip(found, log_odds, strict=True)])
+        if lead >= gate:
+            reason = f"the first stage is sure (margin {lead:.3f} ≥ gate {gate:.3f})"
+            raise NotRerankedError(reason, log_odds=log_odds)
+
+    def _adapted(self, blend: Blend) -> Blend:
+        """The blend as the settings want it, for cosines of this store's embedding model."""
+        blend = blend.for_embedding(self.embedding)
+        return blend if self.settings.blend is None else blend.with_first_stage(self.settings.blend)
+
+    def _loaded(self) -> Reranker:
+        if self.provider.ready:
+            return self._get(None)
+        try:
+            return self._get(self.clock.seconds_left())
+        except TimeoutError:
+            late = self._too_late("while the reranker was being loaded")
+            raise NotRerankedError(late, True) from None
+        finally:
+            self.clock.lap("load")
+
+    def _get(self, timeout: float | None) -> Reranker:
+        try:
+            return self.provider.get(timeout)
+        except ModelError as error:
+            raise NotRerankedError(f"the reranker failed: {error}", True) from None
+
+    def _score(self, reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        """One result per pair, in order; with a deadline, for as many as the time allows."""
+        if self.settings.deadline_ms is None:
+            return reranker.score_pairs(pairs)
+        scored: list[Scored] = []
+        last_step = 0.0
+        for start in range(0, len(pairs), DEADLINE_STEP):
+            before = self.clock.seconds_left() or 0.0
+            if before <= last_step:  # another step like the last would end too late
+                break
+            scored += reranker.score_pairs(pairs[start : start + DEADLINE_STEP])
+            last_step = before - (self.clock.seconds_left() or 0.0)
+        return scored
+
+    def _highlighted(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The same hits, the first of them with the sentence that decides."""
+        if self.reranker is None or not self.settings.highlight:
+            return list(hits)
+        least = MIN_HIGHLIGHTED_SHARE * hits[0].score if hits else 0.0
+        head = [h for h in hits[:MAX_HIGHLIGHTED] if h.logit is not None and h.score >= least]
+        passages = [hit.passage for hit in head]
+        sentences = sentences_of(passages, self.settings.language)
+        # With the title, as passages are read: it says what "it" is.
+        pairs = [
+            (self.query, passage_input(head[i].title, passages[i][start:end]))
+            for i, (start, end) in sentences
+        ]
+        try:
+            logits = [scored.logit for scored in self._score(self.reranker, pairs)]
+        except Exception as error:  # noqa: BLE001  # the order stands without it
+            log_fault("the deciding sentences could not be scored", error)
+            return list(hits)
+        spans = best_sentences(sentences, logits, passages)
+        self.clock.lap("highlight")
+        marked = [replace(hit, highlight=span) for hit, span in zip(head, spans, strict=True)]
+        return [*marked, *hits[len(head) :]]
+
+    def _too_late(self, when: str) -> str:
+        return f"the deadline of {self.settings.deadline_ms:g} ms passed {when}"
+
+    def _notes(self) -> tuple[str, ...]:
+        """A gate is a margin of one retrieval's scores, chosen for one model's gain."""
+        gate, tuned_for = self.settings.gate, self.settings.gate_tuned_for
+        used = f"{self.settings.retrieval} {self.settings.model}"
+        if gate is None or tuned_for in (None, used) or not self.settings.rerank:
+            return ()
+        return (
+            f"the gate {gate:g} was tuned for {tuned_for!r}, but this search uses {used!r}: "
+            "tune it again, or set gate: null",
+        )
+
+
+class NotRerankedError(Exception):
+    """Why the first stage's order stands; `failed` when it should not.
+
+    `log_odds` of each document, where the first stage is trusted to say how sure it is.
+    """
+
+    def __init__(
+        self, reason: str, failed: bool = False, log_odds: Sequence[float | None] = ()
+    ) -> None:
+        self.reason, self.failed, self.log_odds = reason, failed, log_odds
+
+
+class Clock:
+    """Milliseconds per stage, and what is left of the deadline."""
+
+    def __init__(self, deadline_ms: float | None) -> None:
+        self._start = self._last = time.perf_counter()
+        self._end = math.inf if deadline_ms is None else self._start + deadline_ms / 1000
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round((now - self._last) * 1000, 2)
+        self._last = now
+
+    def total(self) -> float:
+        return round((time.perf_counter() - self._start) * 1000, 2)
+
+    def seconds_left(self) -> float | None:
+        """None without a deadline."""
+        return None if self._end == math.inf else max(0.0, self._end - time.perf_counter())
