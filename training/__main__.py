@@ -25,8 +25,8 @@ examples:
         --teacher BIG --out my-model
 then fit its calibration and blend: python -m search.evaluate --help
 
-A killed run goes on where it was: give the same command again. Everything but the finished
-folder is in WORK, which may be deleted afterwards.
+A killed run goes on where it was: give the same command again (WORK refuses any other). Everything
+but the finished folder is in WORK, which may be deleted afterwards.
 """
 
 
@@ -95,10 +95,12 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
         from training.card import write_card
         from training.fit import Plan, fit, save
         from training.panel import load_panel
-        from training.recipe import mined
+        from training.recipe import claim, mined
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "train", "training") from None
 
+    apart = {name: value for name, value in vars(args).items() if name not in ("out", "work")}
+    claim(work, {name: _plain(value) for name, value in apart.items()})
     settings = load(environment=os.environ)
     embedder = load_embedder(settings)
     start = args.start or embedder.folder
@@ -133,6 +135,13 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
     )
     _report(f"wrote {args.out}")
     return 0
+
+
+def _plain(value: object) -> object:
+    """An argument as JSON keeps it; a folder by its whole path, wherever the command is given."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def _name(folder: Path | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,30 @@ class Source:
 
     folder: Path
     lists: int
+
+
+def claim(work: Path, arguments: Mapping[str, object]) -> None:
+    """Let only these arguments use the work files in `work`, so that a run resumes as it began.
+
+    Raises InputError naming what differs.
+    """
+    path = work / "arguments.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differing = [name for name in arguments if before.get(name) != arguments[name]]
+        if differing:
+            name = differing[0]
+            raise InputError(
+                f"{work}: holds the work of a run with other arguments ({name}: "
+                f"{before.get(name)!r} there, {arguments[name]!r} now): give those again, "
+                "or another --work, or delete it"
+            )
+    elif (work / "lists.jsonl").is_file() or (work / "checkpoint.pt").is_file():
+        raise InputError(
+            f"{work}: holds work of unknown arguments (no {path.name} in it): "
+            "give another --work, or delete it"
+        )
+    path.write_text(json.dumps(dict(arguments), indent=1) + "\n", encoding="utf-8")
 
 
 def mined(

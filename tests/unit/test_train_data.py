@@ -16,7 +16,7 @@ from training.lists import TrainingList, read_lists, write_lists
 from training.mine import Miner, overlap, z_scores
 from training.panel import Opinion
 from training.queries import Example
-from training.recipe import Source, mined
+from training.recipe import Source, claim, mined
 
 TOPICS = ("gout", "asthma", "migraine", "anaemia", "eczema", "measles", "rabies", "scurvy")
 ASPECTS = {
@@ -194,3 +194,18 @@ def test_lists_survive_a_round_trip(tmp_path: Path) -> None:
 def test_z_scores_of_equal_values_are_zero() -> None:
     assert z_scores([2.0, 2.0]).tolist() == [0.0, 0.0]
     assert z_scores([1.0, 3.0]).tolist() == [-1.0, 1.0]
+
+
+def test_work_files_serve_only_the_arguments_that_made_them(tmp_path: Path) -> None:
+    first = {"data": ["a=10", "b=20"], "seed": 1}
+    claim(tmp_path, first)
+    claim(tmp_path, dict(first))
+    with pytest.raises(InputError, match=r"other arguments \(data: \['a=10', 'b=20'\] there"):
+        claim(tmp_path, first | {"data": ["a=10"]})
+    claim(tmp_path, first)
+
+
+def test_work_files_of_unknown_arguments_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lists.jsonl").write_text("")
+    with pytest.raises(InputError, match="unknown arguments"):
+        claim(tmp_path, {"seed": 1})
