@@ -53,16 +53,15 @@ def as_text(summary: Summary) -> str:
 def _notes(summary: Summary) -> list[str]:
     counts, lines = summary.counts, []
     if counts.taken_over:
-        lines.append(f"{counts.taken_over:,} took the place of documents from other sources")
+        lines.append(f"taken over {counts.taken_over:,}: they replace documents of other sources")
     if counts.renamed:
         lines.append(
-            f"{counts.renamed:,} files that an earlier version knew by a shorter id are now known "
-            "by their whole paths"
+            f"renamed {counts.renamed:,}: files once known by a shorter id now are by whole paths"
         )
     if summary.unknown_sources:
         lines.append(
-            f"{summary.unknown_sources:,} documents were left alone: they were not in this input, "
-            "and were stored before sources were kept; ingest their files again, or delete them"
+            f"left alone {summary.unknown_sources:,}: not in this input, but stored before sources "
+            "were kept; ingest their files again, or delete them"
         )
     return lines
 

@@ -222,7 +222,7 @@ def test_prune_removes_only_what_came_from_the_paths_named(bench: Bench) -> None
     summary = bench.read(bench.folder / "docs", prune=True)
     assert summary.counts.removed == 1
     assert summary.unknown_sources == 1
-    assert "1 documents were left alone" in as_text(summary)
+    assert "left alone 1: " in as_text(summary)
     assert set(bench.sources().values()) == {"docs/b.txt", "docs2/c.txt", "in.jsonl"}
     assert "unknown" in bench.store.entries
 
@@ -285,7 +285,7 @@ def test_another_files_document_is_replaced_only_when_asked(bench: Bench) -> Non
     assert bench.sources() == {"http://x": "one.jsonl", "own": "two.jsonl"}
     summary = bench.read(other, take_over=True)
     assert counted(summary) == (1, 1, 0)
-    assert "1 took the place of documents from other sources" in as_text(summary)
+    assert "taken over 1: " in as_text(summary)
     assert bench.sources()["http://x"] == "two.jsonl"
     assert bench.store.entries["http://x"].document.text == "second"
 
@@ -341,7 +341,7 @@ def test_files_known_by_their_path_below_a_folder_are_renamed(bench: Bench) -> N
     assert len(bench.store.entries) == 4
     summary = bench.read(bench.folder / "docs")
     assert counted(summary) == (4, 0, 0)
-    assert "2 files that an earlier version knew by a shorter id" in as_text(summary)
+    assert "renamed 2: " in as_text(summary)
     assert {"docs/here.txt", "told.txt"}.isdisjoint(bench.store.entries)
     assert {"elsewhere.txt", "changed.txt"} <= bench.store.entries.keys()
 

@@ -282,8 +282,8 @@ class SqliteStore:
             yield from page
             last = page[-1][0]
 
-    def _sample(self, documents: int | None) -> list[tuple[str, str, bytes]]:
-        return self._readers.read(lambda connection: integrity.sample(connection, documents))
+    def _sample(self, size: int | None) -> list[tuple[str, str, bytes]]:
+        return self._readers.read(lambda connection: integrity.sample(connection, size))
 
 
 def _ranked(

@@ -53,7 +53,7 @@ SELECT passages.key, documents.id, CAST(title AS BLOB), CAST(text AS BLOB), text
 FROM passages JOIN documents ON documents.key = document
 LEFT JOIN vectors ON passage = passages.key {where}
 """
-_SAMPLE = "WHERE document IN (SELECT key FROM documents ORDER BY random() LIMIT ?)"
+_SAMPLE = "WHERE passages.key IN (SELECT key FROM passages ORDER BY random() LIMIT ?)"
 
 
 @dataclass(slots=True)
@@ -97,9 +97,12 @@ def faults(connection: apsw.Connection, dimensions: int) -> list[Fault]:
     return found.faults()
 
 
-def sample(connection: apsw.Connection, documents: int | None) -> list[tuple[str, str, bytes]]:
-    """(id, embedded text, vector) of every passage of so many documents, chosen at random."""
-    where, limit = ("", ()) if documents is None else (_SAMPLE, (documents,))
+def sample(connection: apsw.Connection, size: int | None) -> list[tuple[str, str, bytes]]:
+    """(id, embedded text, vector) of so many passages, chosen at random; None: of all.
+
+    Passages, not documents: one book would be as much to embed as a thousand notes.
+    """
+    where, limit = ("", ()) if size is None else (_SAMPLE, (size,))
     return [
         (document_id, _input(title, text).decode(), vector)
         for _, document_id, title, text, text_hash, vector in connection.execute(

@@ -1,0 +1,46 @@
+"""How far embedding is, while a batch is put."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import config
+import search.embed
+from search.store.open import open_store
+from search.types import Document, EmbeddingInfo, Entry, Passage
+
+
+class Lengths:
+    """A text's vector points to its length."""
+
+    info = EmbeddingInfo("lengths", "1", 200)
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
+        self.batches.append([len(text) for text in texts])
+        return np.eye(200, dtype=np.float32)[[len(text) for text in texts]]
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        return np.eye(200, dtype=np.float32)[len(text)]
+
+
+def test_passages_are_counted_while_they_are_embedded(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, told = Lengths(), []
+    monkeypatch.setattr(search.embed, "load_embedder", lambda settings: model)
+    settings = config.load({"store": f"{tmp_path}/s.db"}, {}, [])
+    store = open_store(settings, create=True, on_embedded=told.append)
+    lengths = [(i * 37) % 150 + 1 for i in range(150)]
+    passages = tuple(Passage("x" * length) for length in lengths)
+    assert store.put([Entry(Document("a", "", "x"), passages, "1")]) == []
+    assert told == [64, 64, 22]
+    assert [length for batch in model.batches for length in batch] == sorted(lengths)
+    for length in (1, 77, 150):
+        best = store.retrieve("y" * length, 1, mode="near_text")[0]
+        assert (len(best.passage), best.score) == (length, pytest.approx(1.0))
+    store.close()
