@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 NOT_RERANKED = 3
 PROG = "python -m search"
+# Flags of the same name as a setting.
+SETTINGS = (
+    *("limit", "candidates", "threshold", "retrieval", "alpha", "deadline_ms", "highlight"),
+    *("model", "device", "store"),
+)
 EPILOG = """\
 examples:
   %(prog)s "how to prevent heart disease"
@@ -109,9 +114,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = ("limit", "candidates", "threshold", "retrieval", "model", "device", "store")
-    names += ("alpha", "deadline_ms", "highlight")
-    flags = {name: getattr(args, name) for name in names} | config.parse_set(args.set)
+    flags = {name: getattr(args, name) for name in SETTINGS} | config.parse_set(args.set)
     if args.no_rerank:
         flags["rerank"] = False
     settings = config.load(flags, os.environ)

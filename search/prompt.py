@@ -65,7 +65,7 @@ class Prompt:
     def obey(self, line: str) -> None:
         """Carry out a command. Raises InputError for one that is not known or lacks its value."""
         name, _, value = line[1:].partition(" ")
-        commands = {
+        commands: dict[str, Callable[[str], None]] = {
             "limit": self.set_limit,
             "where": self.set_where,
             "passages": self.toggle_passages,
