@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_many_queries_at_once_score_as_one_by_one(encoder: CrossEncoder) -> None
     alone = [encoder.score(query, [text], raw=True)[0] for query, text in pairs]
     assert together == pytest.approx(alone, abs=1e-4)
     assert encoder.score_pairs([]) == []
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_threads_may_share_an_encoder(bert: Path, engine: str) -> None:
+    model = CrossEncoder(bert, device="cpu", precision="fp32", engine=engine, batch_tokens=200)
+    cases = [[FILLER * (n % 5 + 1) + str(n * m) for n in range(12)] for m in range(6)]
+    alone = [model.score(PROBE_QUERY, texts, raw=True) for texts in cases]
+    with ThreadPoolExecutor(6) as threads:
+        together = list(
+            threads.map(lambda texts: model.score(PROBE_QUERY, texts, raw=True), cases * 3)
+        )
+    for ours, expected in zip(together, alone * 3, strict=True):
+        assert ours == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_text_that_fits_is_one_window_over_all_of_it(encoder: CrossEncoder) -> None:

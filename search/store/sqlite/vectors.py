@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.store.sqlite import rankings
+from search.store.sqlite.expressions import where_sql
 from search.types import Condition
 
 MAX_BYTES = 2 << 30
@@ -116,7 +117,7 @@ def _allowed(
     name = repr(filters)  # equal conditions may differ: 1 == True
     keys = matrix.allowed.get(name)
     if keys is None:
-        condition, parameters = rankings.where_sql(filters)
+        condition, parameters = where_sql(filters)
         found = connection.execute(_ALLOWED.format(condition=condition), parameters)
         keys = np.fromiter((key for (key,) in found), np.int64)
         if len(matrix.allowed) >= MAX_FILTERS:
