@@ -83,7 +83,8 @@ class Store(Protocol):
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
         """What is wrong inside the store; empty when all is well.
 
-        `sample` documents are looked at more closely, as far as their vectors; None: all.
+        `sample`: how many documents or passages, chosen at random, are looked at more closely, as
+        far as their vectors; None: all.
         """
 
     def repair(self) -> list[Fault]:

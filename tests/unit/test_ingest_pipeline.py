@@ -20,6 +20,7 @@ from ingest.read.source import Options
 from ingest.record import Cleaned, Mark, Record
 from ingest.run import Job
 from ingest.summary import Summary, as_text
+from search.errors import StoreMissing
 from search.types import Document, Entry, Location, Passage, Source, StoreInfo
 
 
@@ -389,6 +390,19 @@ def test_a_dry_run_touches_nothing(bench: Bench) -> None:
     assert counted(summary) == (1, 1, 0)
     assert summary.counts.removed == 1
     assert set(bench.store.entries) == {"a", "b"}
+
+
+def test_a_dry_run_needs_no_store(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a class in Weaviate, too, that the first ingest is to make."""
+
+    def missing(settings: config.Settings, **options: Any) -> Any:
+        raise StoreMissing("there is no class yet")
+
+    monkeypatch.setattr(run, "open_store", missing)
+    summary = bench(doc("a"), dry_run=True, prune=True)
+    assert (counted(summary), summary.store) == ((1, 0, 0), None)
+    with pytest.raises(StoreMissing):
+        bench(doc("a"))
 
 
 def test_an_interrupt_keeps_what_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
