@@ -63,7 +63,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser.add_argument("--queries", metavar="FILE", help="one query a line, or JSONL with 'text'")
     parser.add_argument("--limit", type=int, metavar="N", help="documents shown (default 10)")
     parser.add_argument(
-        "--candidates", type=int, metavar="K", help="passages reranked (default 50)"
+        "--candidates", type=int, metavar="K", help="passages reranked (default 20)"
     )
     parser.add_argument("--threshold", type=float, metavar="P", help="leave out hits below P (0–1)")
     parser.add_argument(

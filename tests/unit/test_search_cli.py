@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+import config
 from search.__main__ import build_parser, main
 
 
@@ -61,3 +63,14 @@ def test_a_bad_queries_file_is_explained(
 def test_every_option_has_help() -> None:
     for action in build_parser()._actions:
         assert action.help, action.option_strings
+
+
+def test_the_defaults_that_help_names_are_those_of_the_settings() -> None:
+    settings = config.load()
+    named = 0
+    for action in build_parser()._actions:
+        found = re.search(r"default ([^);]+)", action.help or "")
+        if found and action.dest in config.Settings.model_fields:
+            assert found[1] == str(getattr(settings, action.dest)), action.option_strings
+            named += 1
+    assert named >= 4
