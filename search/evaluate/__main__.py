@@ -67,6 +67,9 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
     if args.plots:
         plots.new_figure(1, 1)  # a missing matplotlib is told before the work, not after it
 
+    note = arguments.note_on_store(args, settings)
+    if note:
+        messages.print(note, style="dim", soft_wrap=True)
     shown = Shown(sys.stderr, messages)
     session = Session(settings, args.cache, tuple(args.k), shown, store_given=bool(args.store))
     outcome = work.run(session, args)

@@ -232,6 +232,16 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("tuning and fitting need dev judgments: give --dev FOLDER")
 
 
+def note_on_store(args: argparse.Namespace, settings: config.Settings) -> str | None:
+    """What to say where Weaviate is configured but folders are not looked for in it."""
+    if not args.folders or args.store or settings.weaviate_url is None:
+        return None
+    return (
+        "folders are measured in an embedded store of their own, not in the Weaviate that is "
+        "configured; to measure that, ingest the corpus there and give --queries and --qrels"
+    )
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import config
 from search.evaluate.__main__ import main
-from search.evaluate.arguments import build_parser
+from search.evaluate.arguments import build_parser, note_on_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,3 +83,11 @@ def test_a_missing_folder_golden_file_or_split_is_named(
     assert "no qrels at all" in capsys.readouterr().err
     assert main(["--golden", str(tmp_path / "none.jsonl")]) == 2
     assert "cannot be read as golden pairs" in capsys.readouterr().err
+
+
+def test_folders_are_not_looked_for_in_weaviate_and_that_is_said() -> None:
+    server = config.load({"weaviate_url": "http://127.0.0.1:1"}, files=[])
+    parse = build_parser().parse_args
+    assert "not in the Weaviate" in (note_on_store(parse(["set"]), server) or "")
+    assert note_on_store(parse(["set"]), config.load(files=[])) is None
+    assert note_on_store(parse(["--queries", "q", "--qrels", "r"]), server) is None
