@@ -127,11 +127,15 @@ async def _body(request: Request) -> bytes:
 async def _result(request: Request, answer: Answer[Result]) -> list[Result]:
     """What the model answers; work for a caller who has left is given up."""
     waiting = asyncio.wrap_future(answer)
-    while not waiting.done():
-        await asyncio.wait({waiting}, timeout=GONE_SECONDS)
-        if not waiting.done() and await request.is_disconnected():
-            answer.abandon()
-    return await waiting
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=GONE_SECONDS)
+            if not waiting.done() and await request.is_disconnected():
+                answer.abandon()
+        return await waiting
+    except asyncio.CancelledError:
+        answer.abandon()
+        raise Stopped("the service is stopping, or the caller has left") from None
 
 
 def _error(status: int, message: str) -> Response:
