@@ -1,6 +1,6 @@
 """Times of the embedded store at 100,000 passages, beside NumPy over a matrix in memory.
 
-python tests/benchmarks/store.py [PASSAGES] >tests/benchmarks/store.md
+python tests/benchmarks/store.py [PASSAGES]
 """
 # ruff: noqa: T201  (what it prints is the report)
 
@@ -160,7 +160,7 @@ def main(passages: int) -> None:
             "hybrid, one year of 20": lambda i: store.retrieve(texts[i], K, [YEAR]),
         }
         print(f"# Embedded store: {passages:,} passages × {DIMENSIONS} dimensions\n")
-        print("Made by `python tests/benchmarks/store.py >tests/benchmarks/store.md`: random unit")
+        print("Made by `python tests/benchmarks/store.py`: random unit")
         print(f"vectors, passages of {WORDS_PER_PASSAGE} Zipf-distributed words, one a document.")
         print(f"Processor: {processor()}. {store.describe().version}.\n")
         print(f"Top {K}, with the rows they lead to, over {REPEATS} queries (exact: checked).\n")
