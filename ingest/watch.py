@@ -44,6 +44,7 @@ def watch(
                 with progress() as shown:
                     report(ingest(part, shown))
             known = now
+            job.options.meter.total = None  # of what is yet to change, nobody knows the size
         except SearchError as error:  # the store is locked, say: the next look tries again
             say(str(error))
         now = _wait(job, known)
