@@ -99,6 +99,12 @@ def test_documents_are_ingested_found_and_listed_from_anywhere(
     (folder / "other").mkdir()
     elsewhere = run(folder / "other", command, "stats", "--json", "--store", "../.search/store.db")
     assert json.loads(elsewhere)["documents"] == 1
+    exported = run(folder, command, "export")
+    assert "removed: 1" in run(folder, command, "delete", "walk.md", "--yes")
+    assert run(folder, command, "list") == ""
+    (folder / "exported.jsonl").write_text(exported)
+    assert "stored 1 " in run(folder, command, "ingest", "exported.jsonl", "--quiet")
+    assert "Walking" in run(folder, command, "list")
 
 
 def test_the_program_is_the_installed_one(installed: Path, folder: Path) -> None:
