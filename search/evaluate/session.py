@@ -86,9 +86,9 @@ class Session:
         factor = 1.0 if self.settings.blend is None else self.settings.blend
         return Pipeline(k, factor, self.settings.gate)
 
-    @property
+    @cached_property
     def blend(self) -> Blend:
-        """The model's own, for the cosines of the embedding model in use."""
+        """The model's own, for the cosines of the embedding model in use, until one is fitted."""
         return self.model.blend.for_embedding(self.settings.embedding_model)
 
     def use(self, pipeline: Pipeline) -> None:

@@ -54,6 +54,7 @@ def run(session: Session, args: argparse.Namespace) -> Outcome:
         calibrations |= _measure(session, passes, fitted, ", fitted", args)
         folder = open_checkpoint(session.settings.model).folder
         written.append(writing.write_model(folder, fitted))
+        session.blend = fitted  # what is reported is what was written
     return Outcome(
         {p.task.name: _report(session, p, args) for p in passes},
         {p.task.name: _runs(session, p) for p in passes},

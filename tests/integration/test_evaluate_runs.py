@@ -169,7 +169,8 @@ def test_a_fitted_model_is_read_by_search(folder: Path, cache: Path, tmp_path: P
     assert calibration["aspects, dev, fitted"]["expected_error"] < 0.2
     formulas = json.loads((own / "rerank.json").read_text())["log_odds"]
     assert {"logit", "fused", "cosine", "constant"} == formulas[0].keys()
-    evaluate(folder, own, cache, tmp_path)  # the blend is the model's own now
+    after = evaluate(folder, own, cache, tmp_path)  # the blend is the model's own now
+    assert after["tasks"]["aspects"]["rows"] == fitted["tasks"]["aspects"]["rows"]
     run = read_run(tmp_path / "runs" / "aspects.pipeline.run")
     assert searched(folder, settings_for(cache, own, [], candidates=10), list(run)) == run
 
