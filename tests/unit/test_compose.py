@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,15 @@ def test_three_nodes_know_each_other_and_share_nothing() -> None:
     assert len(set(outer)) == 6
     assert len(set(volumes)) == 3
     assert {volume.split(":")[0] for volume in volumes} <= compose["volumes"].keys()
+
+
+def test_the_image_gets_every_package_and_every_file_it_is_built_from() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "packages"
+    ]
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert {name.partition(".")[0] for name in packages} <= copied
+    allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {f"!{name}" for name in copied} <= set(allowed)
+    assert all((ROOT / name).exists() for name in copied)
