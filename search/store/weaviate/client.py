@@ -304,10 +304,12 @@ def _remote(address: Address, settings: WeaviateSettings, patient: bool) -> weav
     try:
         client.connect()
     except UnexpectedStatusCodeError as error:
+        client.close()
         if error.status_code in (401, 403):
             raise translate(error, address.rest) from error
         raise _no_rest(address, str(error)) from error
     except (WeaviateBaseError, httpx.HTTPError, KeyError) as error:  # KeyError: another's JSON
+        client.close()
         raise _no_rest(address, str(error)) from error
     return client
 
