@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,10 @@ def test_the_prompt_in_a_terminal(store: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "search", "--store", str(store), "--limit", "1"]
     terminal = Terminal(command, tmp_path)
     terminal.until("Search: ")
-    terminal.type("half a question\x03")
+    terminal.type("half a question")
+    terminal.until("half a question")
+    time.sleep(0.5)  # a Ctrl-C between two waits for a key would count with the next key only
+    terminal.type("\x03")
     terminal.until("Search: ")  # cleared, not left
     terminal.type(":limit 2\n")
     terminal.until("Search: ")
