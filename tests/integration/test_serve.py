@@ -171,6 +171,7 @@ def test_rerank_in_a_query_gives_our_probabilities(
     texts = [f"{text} Case {i}." for i in range(10) for text in TEXTS]  # more than one request
     with closing(opened(weaviate_server, collection)) as store:
         assert store.put([entry(f"d{i}", text, place=i) for i, text in enumerate(texts)]) == []
+        assert store.describe().passages == 40  # waits until the server has indexed them
     found = client.collections.use(collection).query.near_text(
         QUERY,
         limit=40,
