@@ -95,12 +95,11 @@ class State:
         return f"{state}, {self.embedded:,} passages embedded" if self.embedded else state
 
 
-class Bar:
-    """A bar by bytes read, with the time left; without a known total it only pulses."""
+class Shown:
+    """What a bar and plain lines have in common: they note what is done, then show it."""
 
-    def __init__(self, bar: RichProgress, meter: Meter) -> None:
-        self._bar, self._meter, self._state = bar, meter, State()
-        self._task: TaskID = bar.add_task("ingest", total=meter.total, state="starting")
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._state = meter, State()
         self._done = 0
 
     def update(self, records: int) -> None:
@@ -112,6 +111,18 @@ class Bar:
         self.tick()
 
     def tick(self) -> None:
+        """Show the state; nothing where it is not to be shown."""
+
+
+class Bar(Shown):
+    """A bar by bytes read, with the time left; without a known total it only pulses."""
+
+    def __init__(self, bar: RichProgress, meter: Meter) -> None:
+        super().__init__(meter)
+        self._bar = bar
+        self._task: TaskID = bar.add_task("ingest", total=meter.total, state="starting")
+
+    def tick(self) -> None:
         state = f"{self._state} {printable(self._meter.name)}"
         self._bar.update(self._task, completed=self._done, state=state)
 
@@ -119,22 +130,13 @@ class Bar:
         self._bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-class Lines:
+class Lines(Shown):
     """Plain lines, some seconds apart."""
 
     def __init__(self, stream: TextIO, meter: Meter, quiet: bool) -> None:
-        self._stream, self._meter, self._quiet = stream, meter, quiet
-        self._state = State()
+        super().__init__(meter)
+        self._stream, self._quiet = stream, quiet
         self._start = self._last = time.monotonic()
-        self._done = 0
-
-    def update(self, records: int) -> None:
-        self._state.records, self._done = records, self._meter.done
-        self.tick()
-
-    def add_embedded(self, passages: int) -> None:
-        self._state.embedded += passages
-        self.tick()
 
     def tick(self) -> None:
         now = time.monotonic()

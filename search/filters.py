@@ -102,7 +102,9 @@ def mismatch(filters: Iterable[Condition], fields: Mapping[str, frozenset[Kind]]
         if kinds is None:
             close = difflib.get_close_matches(name, fields, 1)
             meant = f"; is `{close[0]}` meant?" if close else "."
-            shown = ", ".join(sorted(fields)[:FIELDS_SHOWN]) or "none"
+            if not fields:
+                return f"no document has the field `{name}`, nor any other to filter on"
+            shown = ", ".join(sorted(fields)[:FIELDS_SHOWN])
             more = ", …" if len(fields) > FIELDS_SHOWN else ""
             return f"no document has the field `{name}`{meant} The fields are: {shown}{more}"
         if _kind(value) not in kinds:

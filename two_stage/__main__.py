@@ -161,6 +161,7 @@ READING = {"list": list_documents, "show": show, "export": export, "stats": stat
 
 
 def delete(args: argparse.Namespace, settings: config.Settings) -> int:
+    from search.store.lock import only_writer
     from search.store.open import open_store
     from two_stage import documents
 
@@ -169,7 +170,7 @@ def delete(args: argparse.Namespace, settings: config.Settings) -> int:
     if not args.yes and not confirmed([documents.line(document) for document in found.values()]):
         print("nothing was removed")
         return 1
-    with closing(open_store(settings, create=True)) as store:
+    with only_writer(settings), closing(open_store(settings, create=True)) as store:
         print(f"removed: {store.delete(found):,}")
     return 0
 

@@ -41,7 +41,7 @@ def read_json(file: InputFile, options: Options) -> Iterator[Record | Rejection]
                 else:
                     first, count = first or (line, value), count + 1
         except (ijson.JSONError, ValueError, ArithmeticError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0].strip()
+            reason = _in_words(error)
             broken = f"broken JSON at line {feed.line}: {reason}; nothing after it was read"
     if first is not None:
         line, value = first
@@ -149,3 +149,10 @@ class _Feed:
             raise RecordError(
                 f"line {self.line}: {not_utf8(error.object[error.start], at)}"
             ) from None
+
+
+def _in_words(error: Exception) -> str:
+    """What the parser says; of a number beyond all range it only names the class of the fault."""
+    if isinstance(error, ArithmeticError):
+        return "a number is too large"
+    return (str(error) or type(error).__name__).splitlines()[0].strip()

@@ -27,7 +27,7 @@ HOLDER = "CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY, process, h
 
 @contextmanager
 def only_writer(settings: Settings) -> Iterator[None]:
-    """Be the only ingest into the settings' store. Raises StoreUnavailable when another one is."""
+    """Be the only writer of the settings' store. Raises StoreUnavailable where another is."""
     path = _lock_file(settings)
     with closing(connect(path, create=True)) as connection, translate_errors(path):
         connection.set_busy_timeout(0)
@@ -42,7 +42,7 @@ def only_writer(settings: Settings) -> Iterator[None]:
         except apsw.BusyError:
             store = settings.weaviate_url or settings.store
             raise StoreUnavailable(
-                f"another ingest into {store} is at work ({_holder(connection)}); wait for it to "
+                f"another process is writing to {store} ({_holder(connection)}); wait for it to "
                 "end, then run this again"
             ) from None
         yield

@@ -18,7 +18,7 @@ def settings(path: Path, **more: str) -> config.Settings:
 
 def test_a_second_ingest_is_told_who_is_at_work(tmp_path: Path) -> None:
     store = tmp_path / "new" / "store.db"
-    holder = rf"another ingest into {store} .*process {os.getpid()} on .*wait"
+    holder = rf"another process is writing to {store} .*process {os.getpid()} on .*wait"
     for _ in range(2):
         with (
             only_writer(settings(store)),
