@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.processors import BertProcessing
 
 from search.embed import read_pooling
 from search.errors import CheckpointError
@@ -52,8 +55,11 @@ def write_quantized(folder: Path) -> dict[str, np.ndarray]:
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])
     graph = helper.make_graph(nodes, "toy", [x], [y], initial)
     onnx.save(helper.make_model(graph), str(folder / "model.onnx"))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_text("{}")
+    words = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c"))}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    tokenizer.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text("{}")
     return expected
 
 
