@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -47,16 +47,19 @@ class Scope:
         return source.file in self._files or not self._files.isdisjoint(above)
 
 
-def find_gone(store: Store, roots: Scope, scope: Scope, seen: Seen) -> Gone:
-    """Compare the documents in the store with those of this run, which has read all of `scope`."""
+def find_gone(store: Store, scope: Scope, read: Collection[str] | None, seen: Seen) -> Gone:
+    """Compare what the store holds of `scope` with the documents of this run.
+
+    `read`: the files that were read, or known to be no more; None: all there are in `scope`.
+    """
     ids: list[str] = []
     documents = unknown = 0
     for listed in store.documents():
         if listed.source is None:
             unknown += listed.id not in seen
-        elif listed.source in roots:
+        elif listed.source in scope:
             documents += 1
-            if listed.source in scope and listed.id not in seen:
+            if (read is None or listed.source.file in read) and listed.id not in seen:
                 ids.append(listed.id)
     return Gone(ids, documents, unknown)
 

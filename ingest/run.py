@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,8 @@ class Job:
     """What to ingest and how. `prune_after_rejects`: the rejected are known and accepted.
 
     `prune` removes what is gone from the inputs; `force` also a large share of it. `take_over`:
-    documents may replace those of other sources. `roots` and `vanished` are for a run that reads
-    only what has changed: the PATHs that it belongs to, and the files known to be no more.
+    documents may replace those of other sources. `vanished` is for a run that reads only what has
+    changed (`options.only`): the ids of files known to be no more.
     """
 
     inputs: Sequence[str]
@@ -47,8 +47,7 @@ class Job:
     prune_after_rejects: bool = False
     force: bool = False
     take_over: bool = False
-    roots: Sequence[str] = ()
-    vanished: Sequence[str] = ()
+    vanished: Collection[str] = ()
 
 
 class Interrupted(Exception):
@@ -108,7 +107,7 @@ def _run(job: Job, tools: Tools) -> Summary:
         raise Interrupted(pipeline.counts) from None
     finally:
         rejects = tools.rejects.close()
-    problem, unknown = _prune(job, tools, pipeline.counts) if job.prune else (None, 0)
+    problem, unknown = _prune(job, tools, pipeline.counts, skipped) if job.prune else (None, 0)
     return Summary(
         counts=pipeline.counts,
         seconds=time.monotonic() - started,
@@ -122,16 +121,17 @@ def _run(job: Job, tools: Tools) -> Summary:
     )
 
 
-def _prune(job: Job, tools: Tools, counts: Counts) -> tuple[str | None, int]:
+def _prune(job: Job, tools: Tools, counts: Counts, skipped: Skipped) -> tuple[str | None, int]:
     """(why nothing was removed, how many documents of unknown source were left alone)"""
     if tools.store is None:
         return None, 0
-    scope = Scope([*job.inputs, *job.vanished])
-    gone = find_gone(tools.store, Scope(job.roots) if job.roots else scope, scope, tools.seen)
+    only = job.options.only
+    read = None if only is None else {*only, *job.vanished}
+    gone = find_gone(tools.store, Scope(job.inputs), read, tools.seen)
     problem = obstacle(
         counts,
         gone,
-        may_be_empty=bool(job.vanished),
+        may_be_empty=bool(job.vanished or (only is not None and skipped.empty)),
         after_rejects=job.prune_after_rejects,
         force=job.force,
     )

@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 PAUSE_PER_LOOK = 10
 
 Files = dict[str, tuple[int, int, int]]
-"""Path of a file → what no write leaves as it is."""
+"""Id of a file (its whole path) → what no write leaves as it is."""
 
 
 def watch(
@@ -34,7 +34,7 @@ def watch(
     """
     if STDIN in job.inputs or job.dry_run:
         raise InputError("--watch follows files and folders: leave out - and --dry-run")
-    job = replace(job, prune=True, roots=job.inputs)
+    job = replace(job, prune=True)
     part: Job | None = job
     known: Files = {}
     now = look(job) or {}
@@ -42,7 +42,11 @@ def watch(
         try:
             if part is not None:
                 with progress() as shown:
-                    report(ingest(part, shown))
+                    result = ingest(part, shown)
+                report(result)
+                # What may not be removed now is gone all the same, and removed with what comes.
+                kept = () if result.pruned else part.vanished
+                job = replace(job, vanished=kept)
             known = now
             job.options.meter.total = None  # of what is yet to change, nobody knows the size
         except SearchError as error:  # the store is locked, say: the next look tries again
@@ -68,9 +72,11 @@ def changes(job: Job, known: Files, now: Files, say: Callable[[str], None]) -> J
     if not now:
         say("all files are gone; is a disk not mounted? Their documents stay in the store")
         return None
-    changed = [path for path, state in now.items() if known.get(path) != state]
-    vanished = [path for path in known if path not in now]
-    return replace(job, inputs=changed, vanished=vanished)
+    if not known:  # nothing has been read yet, or all files have come back
+        return replace(job, vanished=())
+    changed = {name for name, state in now.items() if known.get(name) != state}
+    vanished = {*known, *job.vanished} - now.keys()
+    return replace(job, options=replace(job.options, only=changed), vanished=vanished)
 
 
 def look(job: Job) -> Files | None:
@@ -79,10 +85,10 @@ def look(job: Job) -> Files | None:
     for source in sources(job.inputs, job.options, Skipped()):
         if isinstance(source, Rejection):
             return None
-        if source.path is not None:
+        if source.path is not None and source.id:  # of a pipe nobody knows whether it changes
             try:
                 status = source.path.stat()
             except OSError:  # it has just vanished
                 continue
-            files[str(source.path)] = (status.st_ino, status.st_size, status.st_mtime_ns)
+            files[source.id] = (status.st_ino, status.st_size, status.st_mtime_ns)
     return files

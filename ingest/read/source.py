@@ -7,7 +7,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,13 +59,14 @@ class Options:
 
     Of a folder, only files that match a pattern in `include` (if there are any), and none in
     `exclude`: with a "/" in it a pattern is matched with the path below the folder, else with
-    each name.
+    each name. `only`: the ids of the files to read, where not all of them are.
     """
 
     encoding: str | None = None
     format: str | None = None
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    only: Collection[str] | None = None
     max_record_bytes: int = 32 << 20
     stdin: BinaryIO | None = None
     meter: Meter = field(default_factory=Meter)

@@ -118,7 +118,8 @@ def sources(
                 if source.id in seen:
                     continue
                 seen.add(source.id)
-            yield source
+            if isinstance(source, Rejection) or options.only is None or source.id in options.only:
+                yield source
 
 
 def total_bytes(inputs: Iterable[str], options: Options) -> int | None:

@@ -166,3 +166,61 @@ def test_standard_input_and_dry_runs_cannot_be_watched(watched: Watched) -> None
     for changes in ({"inputs": ["-"]}, {"dry_run": True}):
         with pytest.raises(InputError, match="--watch follows"):
             watch(replace(watched.job, **changes), lambda: nullcontext(Silent()), print, print)
+
+
+def test_an_empty_file_is_passed_over_and_one_emptied_loses_its_document(watched: Watched) -> None:
+    watched.after(
+        lambda: watched.write("new", ""),
+        nothing,
+        lambda: watched.write(3, ""),
+        nothing,
+    )
+    assert watched.said == []
+    assert watched.names() == {*map(str, range(10))} - {"3"}
+
+
+def test_a_file_below_a_linked_folder_is_one_document(watched: Watched, tmp_path: Path) -> None:
+    linked = tmp_path / "elsewhere"
+    linked.mkdir()
+    file = linked / "linked.txt"
+    file.write_text("before")
+    (watched.folder / "link").symlink_to(linked)
+    watched.after(lambda: file.write_text("after, and longer"), nothing)
+    (entry,) = [e for name, e in watched.store.entries.items() if name.endswith("linked.txt")]
+    assert entry.document.text == "after, and longer"
+    watched.after(file.unlink, nothing)
+    assert watched.names() == {*map(str, range(10))}
+
+
+def test_what_could_not_be_removed_at_once_is_removed_later(watched: Watched) -> None:
+    bad = watched.folder / "bad.jsonl"
+
+    def vanish_beside_a_bad_record() -> None:
+        (watched.folder / "5.txt").unlink()
+        bad.write_text('{"id": 1, "text": "good"}\n{broken\n')
+
+    watched.after(
+        nothing,
+        vanish_beside_a_bad_record,
+        lambda: bad.write_text('{"id": 1, "text": "good"}\n'),
+        nothing,
+    )
+    assert "records were rejected" in watched.said[0]
+    assert "5" not in watched.names()
+
+
+def test_after_a_fault_at_the_start_all_is_compared(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.after()
+    (watched.folder / "5.txt").unlink()
+    watched.write(6, "changed")
+    put = watched.store.put
+
+    def fail_once(entries: object) -> object:
+        monkeypatch.setattr(watched.store, "put", put)
+        raise StoreUnavailable("the store is locked")
+
+    monkeypatch.setattr(watched.store, "put", fail_once)
+    watched.after(nothing)
+    assert "5" not in watched.names()
