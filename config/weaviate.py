@@ -63,7 +63,18 @@ class WeaviateSettings(BaseModel):
     @classmethod
     def _mapping(cls, value: object) -> object:
         """The environment and flags give text: {efConstruction: 256}."""
-        return yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError("is not YAML; expected for example {name: value}") from None
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """`--set weaviate.api_key=` unsets a key that a file or a variable has set."""
+        return None if value == "" else value
 
     @field_validator("vectorizer", mode="before")
     @classmethod

@@ -121,6 +121,19 @@ def test_a_secret_is_never_shown() -> None:
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["headers", "index_settings"])
+def test_a_mapping_that_is_no_yaml_is_explained_and_not_shown(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not YAML") as caught:
+        config.load({f"weaviate.{name}": "{a"})
+    assert f"'weaviate.{name}' (flags)" in str(caught.value)
+
+
+def test_an_empty_key_is_no_key() -> None:
+    loaded = config.load_all({"weaviate.api_key": ""}, {"WEAVIATE_API_KEY": "secret"})
+    assert loaded.settings.weaviate.api_key is None
+    assert config.plain(loaded, "weaviate.api_key") is None
+
+
 def test_a_home_folder_is_resolved_where_no_shell_has_done_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
