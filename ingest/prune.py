@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -25,11 +25,13 @@ class Gone:
 
     `documents`: how many the store holds of these PATHs. `unknown`: ids that were not in the
     input, of documents whose source the store does not know, and which are never removed.
+    `emptied`: those PATHs that documents came from, and that hold no file any more.
     """
 
     ids: list[str]
     documents: int
     unknown: int
+    emptied: list[str] = field(default_factory=list)
 
 
 class Scope:
@@ -47,11 +49,23 @@ class Scope:
         return source.file in self._files or not self._files.isdisjoint(above)
 
 
-def find_gone(store: Store, scope: Scope, read: Collection[str] | None, seen: Seen) -> Gone:
-    """Compare what the store holds of `scope` with the documents of this run.
+def find_gone(
+    store: Store,
+    seen: Seen,
+    inputs: Iterable[str],
+    *,
+    only: Collection[str] | None = None,
+    unread: Collection[str] = (),
+    empty: Iterable[str] = (),
+) -> Gone:
+    """Compare what the store holds of the `inputs` with the documents of this run.
 
-    `read`: the files that were read, or known to be no more; None: all there are in `scope`.
+    `only`: the files that this run is about; None: all of the `inputs`. `unread`: files that are
+    there, though nothing in them could be taken. `empty`: folders of the `inputs` without a file.
     """
+    scope = Scope(inputs)
+    unmounted = {name: Scope([name]) for name in empty}
+    emptied: dict[str, None] = {}
     ids: list[str] = []
     documents = unknown = 0
     for listed in store.documents():
@@ -59,9 +73,12 @@ def find_gone(store: Store, scope: Scope, read: Collection[str] | None, seen: Se
             unknown += listed.id not in seen
         elif listed.source in scope:
             documents += 1
-            if (read is None or listed.source.file in read) and listed.id not in seen:
-                ids.append(listed.id)
-    return Gone(ids, documents, unknown)
+            file = listed.source.file
+            if (only is not None and file not in only) or file in unread or listed.id in seen:
+                continue
+            ids.append(listed.id)
+            emptied |= {name: None for name in unmounted if listed.source in unmounted[name]}
+    return Gone(ids, documents, unknown, list(emptied))
 
 
 def obstacle(
@@ -77,6 +94,11 @@ def obstacle(
     if counts.rejected and not after_rejects:
         return (
             "nothing was pruned, since records were rejected (--allow-rejects prunes all the same)"
+        )
+    if gone.emptied and not force:
+        return (
+            f"nothing was pruned, since there is no file in {', '.join(gone.emptied)}, where "
+            "documents came from; is a disk not mounted? --force removes them"
         )
     if not force and len(gone.ids) > max(HANDFUL, LARGE_SHARE * gone.documents):
         return (

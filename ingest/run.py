@@ -13,10 +13,10 @@ from ingest.chunk import Chunker
 from ingest.fields import FieldNames
 from ingest.pipeline import Counts, Pipeline, Tools
 from ingest.progress import Progress
-from ingest.prune import Scope, find_gone, obstacle, remove
+from ingest.prune import find_gone, obstacle, remove
 from ingest.read import read
 from ingest.read.source import Options
-from ingest.read.walk import Skipped
+from ingest.read.walk import Skipped, empty_folders
 from ingest.rejects import Rejects
 from ingest.seen import Seen
 from ingest.summary import Summary
@@ -126,8 +126,14 @@ def _prune(job: Job, tools: Tools, counts: Counts, skipped: Skipped) -> tuple[st
     if tools.store is None:
         return None, 0
     only = job.options.only
-    read = None if only is None else {*only, *job.vanished}
-    gone = find_gone(tools.store, Scope(job.inputs), read, tools.seen)
+    gone = find_gone(
+        tools.store,
+        tools.seen,
+        job.inputs,
+        only=None if only is None else {*only, *job.vanished},
+        unread=skipped.unread,
+        empty=empty_folders(job.inputs, job.options),
+    )
     problem = obstacle(
         counts,
         gone,

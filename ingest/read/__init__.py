@@ -32,6 +32,7 @@ def read(
         count, reason = _without_text(source, options, names or FieldNames())
         if count and source.found:
             skipped.without_text.append(source.name)
+            skipped.unread.add(source.id)
         elif count > FEW:
             yield source.rejection(f"all {count:,} records: {reason}", incomplete=True)
         else:

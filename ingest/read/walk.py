@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from mimetypes import MimeTypes
 from pathlib import Path, PurePath
@@ -47,7 +47,8 @@ EXAMPLES = 3
 class Skipped:
     """What folders hold that is not read: how many files of which suffix, and which for a reason.
 
-    `without_text`: records, none of which has a field that holds text.
+    `without_text`: records, none of which has a field that holds text; `unread` are the ids of
+    those files.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
@@ -56,6 +57,7 @@ class Skipped:
     judgments: list[str] = field(default_factory=list)
     rejects: list[str] = field(default_factory=list)
     without_text: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
 
     def lines(self) -> list[str]:
         """What to tell the user, a line each."""
@@ -132,6 +134,16 @@ def total_bytes(inputs: Iterable[str], options: Options) -> int | None:
             with suppress(OSError):  # reading it will say what is wrong
                 total += source.path.stat().st_size
     return total
+
+
+def empty_folders(inputs: Iterable[str], options: Options) -> list[str]:
+    """Those of the folders named in which there is nothing to read."""
+    options = replace(options, only=None)
+    return [
+        name
+        for name in inputs
+        if Path(name).is_dir() and next(_sources(name, options, Skipped()), None) is None
+    ]
 
 
 def _sources(name: str, options: Options, skipped: Skipped) -> Iterator[InputFile | Rejection]:

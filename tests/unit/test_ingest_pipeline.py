@@ -53,8 +53,10 @@ class Bench:
         return self.read(path, **job)
 
     def read(self, path: Path, **job: Any) -> Summary:
+        return self.read_all([str(path)], **job)
+
+    def read_all(self, inputs: list[str], **job: Any) -> Summary:
         rejects = self.folder / "rejects.jsonl"
-        inputs = [str(path)]
         return run.ingest(
             Job(inputs, self.settings, Options(), FieldNames(), rejects, **job), self.said
         )
@@ -240,6 +242,37 @@ def test_prune_refuses_an_input_without_records(bench: Bench) -> None:
         assert summary.problem is not None
         assert "no record was found in these PATHs" in summary.problem
         assert len(bench.store.entries) == 1
+
+
+def test_prune_refuses_when_one_of_several_folders_holds_no_file_any_more(bench: Bench) -> None:
+    for name in ("a", "b"):
+        (bench.folder / name).mkdir()
+        (bench.folder / name / "x.txt").write_text(f"text {name}")
+    inputs = [str(bench.folder / name) for name in ("a", "b")]
+    bench.read_all(inputs)
+    (bench.folder / "b" / "x.txt").unlink()
+    problem = bench.read_all(inputs, prune=True).problem
+    assert problem is not None
+    assert f"there is no file in {inputs[1]}, where documents came from" in problem
+    assert len(bench.store.entries) == 2
+    assert bench.read_all(inputs, prune=True, force=True).counts.removed == 1
+    assert bench.read_all(inputs, prune=True).problem is None
+
+
+def test_prune_leaves_what_came_from_a_file_whose_fields_have_other_names_now(
+    bench: Bench,
+) -> None:
+    folder = bench.folder / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("text")
+    table = folder / "table.csv"
+    table.write_text("id,text\n1,one\n2,two\n")
+    bench.read(folder)
+    table.write_text("id,inhalt\n1,one\n2,two\n")
+    summary = bench.read(folder, prune=True)
+    assert summary.skipped.without_text == [str(table)]
+    assert summary.counts.removed == 0
+    assert {"1", "2"} < bench.store.entries.keys()
 
 
 def test_prune_asks_before_it_removes_a_large_share(bench: Bench) -> None:
