@@ -139,21 +139,18 @@ class Search:
         return blend if self.settings.blend is None else blend.with_first_stage(self.settings.blend)
 
     def _loaded(self) -> Reranker:
-        if self.provider.ready:
-            return self._get(None)
+        ready = self.provider.ready
         try:
-            return self._get(self.clock.seconds_left())
+            # With the deadline also where it was ready: a failed load may begin again right now.
+            return self.provider.get(self.clock.seconds_left())
         except TimeoutError:
             late = self._too_late("while the reranker was being loaded")
             raise NotRerankedError(late, True) from None
-        finally:
-            self.clock.lap("load")
-
-    def _get(self, timeout: float | None) -> Reranker:
-        try:
-            return self.provider.get(timeout)
         except ModelError as error:
             raise NotRerankedError(f"the reranker failed: {error}", True) from None
+        finally:
+            if not ready:
+                self.clock.lap("load")
 
     def _score(self, reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         """One result per pair, in order; with a deadline, for as many as the time allows."""

@@ -13,7 +13,7 @@ import config
 from search.errors import CheckpointError, ConfigError, InputError
 from search.rerank import Blend, Scored
 from search.rerank.blend import Formula
-from search.rerank.provider import RerankerProvider
+from search.rerank.provider import LONGEST_WAIT, RerankerProvider
 from search.searcher import Searcher
 from search.types import Candidate, Condition
 
@@ -266,6 +266,30 @@ def test_a_deadline_holds_while_the_model_is_being_loaded() -> None:
         assert "while the reranker was being loaded" in (ranking.reason or "")
         assert ranking.failed
         loaded.set()
+
+
+def test_a_deadline_holds_while_a_failed_model_is_loaded_again() -> None:
+    now, loads = 0.0, 0
+    loaded = threading.Event()
+
+    def load() -> TableReranker:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            raise CheckpointError("model.safetensors is missing")
+        loaded.wait(5)
+        return TableReranker(LOGITS, PLAIN)
+
+    # A gate: the load does not begin before the store is searched.
+    settings = config.load({"gate": 100.0}, files=[])
+    provider = RerankerProvider(load, clock=lambda: now)
+    with Searcher(ListStore(FOUND), provider, settings) as slow:
+        assert "is missing" in (slow.search("q").reason or "")
+        now += LONGEST_WAIT
+        ranking = slow.search("q", deadline_ms=30)
+        loaded.set()
+        assert "while the reranker was being loaded" in (ranking.reason or "")
+    assert loads == 2
 
 
 def test_one_passage_in_two_documents_is_one_hit_that_names_the_other() -> None:
