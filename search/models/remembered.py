@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from threading import get_ident
 
 CACHE = Path("~/.cache/two-stage-search/models.json")
 MAX_ENTRIES = 200
@@ -49,11 +50,11 @@ def _read() -> dict[str, str]:
 
 
 def _write(entries: dict[str, str]) -> None:
-    """Whole or not at all, whoever else writes: two processes may lose one answer, no more."""
+    """Whole or not at all, whoever else writes: of two at once, one answer may be lost."""
     with contextlib.suppress(OSError, RuntimeError):
         path = CACHE.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.{get_ident()}")
         newest = dict(list(entries.items())[-MAX_ENTRIES:])
         temporary.write_text(json.dumps(newest, indent=1), encoding="utf-8")
         temporary.replace(path)

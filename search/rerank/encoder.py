@@ -76,7 +76,8 @@ class CrossEncoder:
             )
         except ModelError as error:
             raise CheckpointError(str(error)) from None
-        files = [*weight_files(checkpoint.folder), checkpoint.folder / "config.json"]
+        folder = checkpoint.folder
+        files = [*weight_files(folder), folder / "config.json", folder / "tokenizer.json"]
         remember(f"probe {self._engine.placement}", files, lambda: self._probe(checkpoint))
 
     @classmethod

@@ -108,6 +108,20 @@ def test_weights_that_cannot_tell_right_from_wrong_are_refused(tmp_path: Path) -
         CrossEncoder(write_bert(tmp_path, aligned=False), device="cpu")
 
 
+def test_another_tokenizer_is_probed_anew(bert: Path, tmp_path: Path) -> None:
+    """What passed is remembered, but not for other files."""
+    folder = tmp_path / "mixed"
+    shutil.copytree(bert, folder)
+    CrossEncoder(folder, device="cpu", precision="fp32")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    words = [word for word in ids if not word.startswith("[")]
+    ids |= dict(zip(words, (ids[word] for word in reversed(words)), strict=True))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match=r"expected the first higher by 0\.5 at least"):
+        CrossEncoder(folder, device="cpu", precision="fp32")
+
+
 def test_weights_that_give_no_numbers_are_refused(bert: Path, tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(bert, folder)
