@@ -49,7 +49,7 @@ def _from_hub(name: str) -> Path:
                 snapshot_download(name, allow_patterns=NEEDED_FILES, local_files_only=local_only)
             )
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0] or type(error).__name__
             continue
         if not local_only or ((folder / "config.json").is_file() and weight_files(folder)):
             return folder
@@ -69,7 +69,14 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if not (folder / WEIGHTS_INDEX).is_file():
         return []
-    shards = sorted(set(read_json(folder / WEIGHTS_INDEX).get("weight_map", {}).values()))
+    try:
+        named = read_json(folder / WEIGHTS_INDEX)["weight_map"]
+        shards = sorted({str(shard) for shard in named.values()})
+    except (KeyError, AttributeError):
+        raise ModelError(
+            f"{folder / WEIGHTS_INDEX}: found no weight_map, which names the file of each tensor: "
+            "copy or download it again"
+        ) from None
     for shard in shards:
         if not (folder / shard).is_file():
             raise ModelError(f"{folder}: {WEIGHTS_INDEX} names {shard}, which is not there")
@@ -126,5 +133,6 @@ def usable_positions(config: dict[str, Any]) -> int | None:
     if not isinstance(positions, int) or positions <= 0:
         return None
     if "roberta" in str(config.get("model_type", "")) or config.get("model_type") == "camembert":
-        return positions - 1 - int(config.get("pad_token_id", 1))
+        padding = config.get("pad_token_id")
+        return positions - 1 - (padding if isinstance(padding, int) else 1)
     return positions

@@ -20,12 +20,14 @@ def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub() -> None:
         find_folder("./models/mine")
 
 
-def test_without_a_network_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reason", ["no route to host", ""])
+def test_without_a_network_the_fix_is_said(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     def offline(*args: object, **kwargs: object) -> str:
-        raise ConnectionError("no route to host")
+        raise ConnectionError(reason)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(ModelError, match=r"no route to host.*hf download BAAI/bge-reranker-v2-m3"):
+    said = reason or "ConnectionError"
+    with pytest.raises(ModelError, match=rf"{said}.*hf download BAAI/bge-reranker-v2-m3"):
         find_folder("BAAI/bge-reranker-v2-m3")
 
 
@@ -58,6 +60,13 @@ def test_shards_are_found_and_a_missing_one_is_named(tmp_path: Path) -> None:
     assert [path.name for path in weight_files(tmp_path)] == list(index["weight_map"].values())
 
 
+@pytest.mark.parametrize("index", [{}, {"weight_map": ["model-1.safetensors"]}])
+def test_an_index_without_a_map_is_named(tmp_path: Path, index: object) -> None:
+    write_json(tmp_path / "model.safetensors.index.json", index)
+    with pytest.raises(ModelError, match=r"index\.json: found no weight_map"):
+        weight_files(tmp_path)
+
+
 def test_the_fingerprint_follows_weights_and_tokenizer_only(tmp_path: Path) -> None:
     first = fingerprint(write_model(tmp_path / "one"))
     write_json(tmp_path / "one" / "README.json", {})
@@ -74,6 +83,7 @@ def test_the_fingerprint_follows_weights_and_tokenizer_only(tmp_path: Path) -> N
         ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
         ({"model_type": "roberta", "max_position_embeddings": 514}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": None}, 512),
         ({"model_type": "t5"}, None),
     ],
 )
