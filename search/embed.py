@@ -39,8 +39,7 @@ def load_embedder(settings: Settings) -> Embedder:
     folder = _packaged() if name == PACKAGED else find_folder(name)
     return Embedder(
         folder,
-        # A folder counts by its last part: moved, or named relatively, it is the same model.
-        name=folder.resolve().name if Path(name).expanduser().is_dir() else name,
+        name=embedding_name(name),
         max_tokens=settings.embedding_max_tokens,
         query_prefix=settings.query_prefix,
         passage_prefix=settings.passage_prefix,
@@ -49,6 +48,15 @@ def load_embedder(settings: Settings) -> Embedder:
         engine=settings.engine,
         batch_tokens=settings.batch_tokens,
     )
+
+
+def embedding_name(setting: str) -> str:
+    """The name in `EmbeddingInfo` of the model that `embedding_model` names.
+
+    A folder counts by its last part: moved, or named relatively, it is the same model.
+    """
+    folder = Path(setting).expanduser()
+    return folder.resolve().name if setting != PACKAGED and folder.is_dir() else setting
 
 
 class Embedder:
@@ -147,7 +155,7 @@ def _packaged() -> Path:
 
 
 class PassageTokenizer:
-    """The embedding model's tokens, for a chunker: their places in a text, and how many fit."""
+    """The embedding model's tokens, for a chunker: where they stand in a text, and how many fit."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, prefix: str) -> None:
         self._tokenizer = tokenizer

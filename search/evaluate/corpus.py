@@ -56,6 +56,7 @@ def _ingest(corpus: Path, settings: Settings, rejects: Path, shown: Shown) -> No
         names=FieldNames(),
         rejects=rejects,
         prune=True,
+        force=True,  # the store is this corpus's own, and nothing else's
         prune_after_rejects=True,
     )
     with shown.ingesting(corpus.parent.name, options.meter) as progress:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from config import Settings
+from search.embed import embedding_name
 from search.evaluate import corpus, retrieval
 from search.evaluate.data import Task
 from search.evaluate.derive import Pipeline
@@ -86,10 +87,15 @@ class Session:
         factor = 1.0 if self.settings.blend is None else self.settings.blend
         return Pipeline(k, factor, self.settings.gate)
 
+    @property
+    def embedding(self) -> str:
+        """The embedding model's name, as stores and blends keep it."""
+        return embedding_name(self.settings.embedding_model)
+
     @cached_property
     def blend(self) -> Blend:
         """The model's own, for the cosines of the embedding model in use, until one is fitted."""
-        return self.model.blend.for_embedding(self.settings.embedding_model)
+        return self.model.blend.for_embedding(self.embedding)
 
     def use(self, pipeline: Pipeline) -> None:
         """Take over these settings for every report from here on."""

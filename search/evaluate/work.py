@@ -123,8 +123,7 @@ def _fit(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Ble
     judged = {folder.resolve().name for folder in args.judged or ()}
     full = [(p.task, p.scored) for p in dev if p.task.name in judged]
     passes = [(p.task, p.scored) for p in dev]
-    embedding = session.settings.embedding_model
-    return fit_blend(passes, k, args.min_grade, embedding, full or None)
+    return fit_blend(passes, k, args.min_grade, session.embedding, full or None)
 
 
 def _measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from search.evaluate.__main__ import main
 from search.rerank import CrossEncoder
 from search.rerank.encoder import PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG
 from search.searcher import Searcher
+from search.store.open import open_store
 
 TOPICS = ["heart attack", "migraine", "asthma", "diabetes", "broken wrist", "hay fever"]
 ASPECTS = ["signs", "causes", "treatment", "prevention"]
@@ -186,3 +188,20 @@ def test_golden_pairs_decide_the_exit_status(
     file.write_text(json.dumps(right) + "\n" + json.dumps(wrong) + "\n")
     assert main(["--golden", str(file), "--model", str(model)]) == 1
     assert "WRONG line 2" in capsys.readouterr().out
+
+
+def test_a_corpus_that_shrank_is_ingested_again(folder: Path, model: Path, tmp_path: Path) -> None:
+    """The store is the corpus's own: what is gone goes, however much it is."""
+    shorter = tmp_path / "aspects"
+    shutil.copytree(folder, shorter)
+    evaluate(shorter, model, tmp_path / "cache", tmp_path)
+    corpus = shorter / "corpus.jsonl"
+    kept = corpus.read_text(encoding="utf-8").splitlines(keepends=True)[:6]
+    corpus.write_text("".join(kept), encoding="utf-8")
+    evaluate(shorter, model, tmp_path / "cache", tmp_path)
+    (path,) = (tmp_path / "cache" / "aspects").glob("store-*.db")
+    store = open_store(config.load({"store": path}, files=[]))
+    try:
+        assert store.describe().documents == 6
+    finally:
+        store.close()

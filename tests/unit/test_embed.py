@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tiny_folders import write_json, write_model
 
 import config
-from search.embed import Embedder, load_embedder, read_pooling
+from search.embed import PACKAGED, Embedder, embedding_name, load_embedder, read_pooling
 from search.errors import ModelError
+from search.evaluate.progress import Shown
+from search.evaluate.session import Session
 from search.types import EmbeddingInfo
 
 MODULES = [
@@ -100,6 +103,20 @@ def test_the_identity_is_what_changes_vectors_not_the_folders_name(tmp_path: Pat
     write_json(tmp_path / "here" / "config.json", config | saved_again)
     assert Embedder(tmp_path / "here").info.can_read(first)
     assert not Embedder(tmp_path / "here", query_prefix="query: ").info.can_read(first)
+
+
+def test_evaluation_names_a_model_as_the_store_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blend that is fitted by one name would not be used for the other."""
+    folder = write_embedder(tmp_path / "mine")
+    settings = config.load({"embedding_model": str(folder)}, files=[])
+    session = Session(settings, tmp_path, (5,), Shown(sys.stderr, Console()))
+    assert session.embedding == load_embedder(settings).info.name == "mine"
+    (tmp_path / PACKAGED).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert embedding_name(PACKAGED) == load_embedder(config.load(files=[])).info.name == PACKAGED
+    assert embedding_name("BAAI/bge-m3") == "BAAI/bge-m3"
 
 
 def test_a_store_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
