@@ -45,7 +45,7 @@ class StoreError(SearchError):
 
 
 class StoreMissing(StoreError):
-    """There is no store at the given place."""
+    """There is no store where the settings say."""
 
 
 class StoreUnavailable(StoreError):

@@ -83,7 +83,7 @@ def fold(candidates: Sequence[Candidate]) -> tuple[list[Candidate], Copies]:
 
 
 def with_copies(hit: Hit, copies: Copies) -> Hit:
-    """The hit, with the places where its passage stands as well."""
+    """The hit, with the other documents in which its passage stands."""
     key = (hit.id, hit.candidate.passage_index)
     return replace(hit, also_in=tuple(copies[key])) if key in copies else hit
 

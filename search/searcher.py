@@ -43,7 +43,8 @@ class Searcher:
         """The store and models that the settings name, as the commands find them.
 
         Settings come from `search.yaml` here, from `environment` (None: the process's own) and from
-        the arguments, such as `store="my.db"`; the last wins. Raises ConfigError and StoreError.
+        the arguments, such as `store="my.db"`; the last wins. Raises ConfigError, StoreError,
+        ModelError.
         """
         if environment is None:
             environment = config.process_environment()

@@ -17,9 +17,9 @@ MAX_QUERY_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Pairs of similar length, padded to the longest; `places` are their indices in the step."""
+    """Pairs of similar length, padded to the longest; `indices` are theirs in the step."""
 
-    places: list[int]
+    indices: list[int]
     input_ids: Tensor  # (pairs, tokens)
     token_type_ids: Tensor  # (pairs, tokens)
     attention_mask: Tensor  # (pairs, tokens)
@@ -53,10 +53,10 @@ class PairEncoder:
 
     def micro_batches(self, pairs: Sequence[Tokens], budget: int) -> Iterator[MicroBatch]:
         """Batches of at most `budget` tokens, padding included."""
-        for places in make_batches([len(pair.ids) for pair in pairs], budget):
-            yield self._padded(places, [pairs[place] for place in places])
+        for indices in make_batches([len(pair.ids) for pair in pairs], budget):
+            yield self._padded(indices, [pairs[i] for i in indices])
 
-    def _padded(self, places: list[int], pairs: list[Tokens]) -> MicroBatch:
+    def _padded(self, indices: list[int], pairs: list[Tokens]) -> MicroBatch:
         batch = pad(pairs, self._pad_id)
         tensors = (batch.ids, batch.type_ids, batch.mask)
-        return MicroBatch(places, *(torch.from_numpy(values).long() for values in tensors))
+        return MicroBatch(indices, *(torch.from_numpy(values).long() for values in tensors))

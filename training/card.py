@@ -19,8 +19,8 @@ tags: [cross-encoder, reranker]
 
 A cross-encoder for reranking: it reads a query and a passage together and gives one logit,
 higher for a better answer. The passage is `title + "\\n" + text`, or the text alone where there is
-no title. Input: {positions} tokens at most. `rerank.json` beside the weights, if present, holds
-the calibration (logit to probability) and the weight of the first stage's score in the final order.
+no title. Input: {positions} tokens at most. `rerank.json` beside the weights, if present, says how
+its logit and the first stage's scores become the log-odds that order the documents.
 
 ## Made with
 

@@ -25,8 +25,8 @@ from training.weights import Trainee, load_ranker
 
 # Higher rates made the first shipped model forget what its start knew beyond the training sets.
 DISTIL = Stage("distil", 1e-4, label_share=0.2, pointwise=0.2, final_rate=0.6)
-RANK = Stage("rank", 6e-5, label_share=0.4, pointwise=0.3, taught=False, final_rate=0.5)
-SETTLE = Stage("settle", 5e-5, label_share=0.5, pointwise=0.4, taught=False)
+RANK = Stage("rank", 6e-5, label_share=0.4, pointwise=0.3, with_teacher=False, final_rate=0.5)
+SETTLE = Stage("settle", 5e-5, label_share=0.5, pointwise=0.4, with_teacher=False)
 STAGES = (DISTIL, RANK, SETTLE)
 
 AVERAGE = 0.985
@@ -101,7 +101,7 @@ def parts(plan: Plan, lists: list[TrainingList]) -> tuple[list[TrainingList], ..
 
 
 def _resume(checkpoint: Path, trainee: Trainee, report: Report) -> tuple[int, int]:
-    """The stage (its place) and step reached by an earlier run; (0, 0) without one."""
+    """The stage (its index) and step reached by an earlier run; (0, 0) without one."""
     if not checkpoint.is_file():
         return 0, 0
     try:

@@ -30,7 +30,7 @@ class Stage:
     """How much of the listwise target is the label, the rest being the teachers' opinion."""
     pointwise: float
     """Weight of the pointwise loss beside the listwise one."""
-    taught: bool = True
+    with_teacher: bool = True
     """Whether the teacher cross-encoder, if there is one, takes part."""
     lists_per_step: int = 8
     lengths: tuple[int, ...] = (144, 176, 208, 304)
@@ -85,19 +85,19 @@ class Loop:
         length = draw.choices(stage.lengths, stage.length_weights)[0]
         encoded = self._encoder.pairs(lists, length)
         ours, theirs = [torch.zeros(())] * len(encoded), [torch.zeros(())] * len(encoded)
-        teacher = self._teacher if stage.taught else None
+        teacher = self._teacher if stage.with_teacher else None
         for batch in self._encoder.micro_batches(encoded, self._batch_tokens):
             logits = self._trainee.compute(**batch.inputs()).logits[:, 0].float()
-            taught = torch.zeros_like(logits)
+            opinion = torch.zeros_like(logits)
             if teacher is not None:
                 with torch.no_grad():
-                    taught = teacher(**batch.inputs()).logits[:, 0].float()
-            for row, place in enumerate(batch.places):
-                ours[place], theirs[place] = logits[row], taught[row]
+                    opinion = teacher(**batch.inputs()).logits[:, 0].float()
+            for row, index in enumerate(batch.indices):
+                ours[index], theirs[index] = logits[row], opinion[row]
         size = (len(lists), -1)
         logits = torch.stack(ours).view(size)  # (lists, passages)
-        told = None if teacher is None else torch.stack(theirs).view(size)
-        total = objective(stage, logits, told, torch.tensor([one.scores for one in lists]))
+        opinions = None if teacher is None else torch.stack(theirs).view(size)
+        total = objective(stage, logits, opinions, torch.tensor([one.scores for one in lists]))
         total.backward()  # type: ignore[no-untyped-call]
         return float(total.detach()), float((logits.argmax(1) == 0).float().mean())
 

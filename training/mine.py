@@ -24,7 +24,7 @@ POOL = 60
 """Negatives come from the first stage's top POOL."""
 
 HEAD, FROM_HEAD, RANDOM = 12, 3, 1
-"""Of a list's negatives, FROM_HEAD are from the first HEAD places and RANDOM from anywhere."""
+"""Of a list's negatives, FROM_HEAD are from the first HEAD ranks and RANDOM from anywhere."""
 
 SIBLINGS = 3
 """At most so many negatives share the answer's title: same topic, other aspect."""
@@ -33,8 +33,8 @@ SAME_TEXT = 0.8
 """Share of common words from which a passage counts as a copy of the answer, not a negative."""
 
 ALONE, BESIDE_PANEL = (2 / 3, 1 / 3), (1 / 4, 1 / 4)
-"""Weights of the vector leg's and BM25's z-scores in `TrainingList.scores`: without a panel, and
-with one, whose mean has the rest (tests/benchmarks/training.md has the comparison)."""
+"""Weights of the vector ranking's and BM25's z-scores in `TrainingList.scores`: without a panel,
+and with one, whose mean has the rest (tests/benchmarks/training.md has the comparison)."""
 
 PAGE = 512
 
@@ -88,27 +88,27 @@ class Miner:
             )
 
     def _first_stage(self, query: str) -> tuple[list[str], dict[str, float]]:
-        """The fused order of the top POOL, and z-scores over all that either leg found."""
-        legs = [
+        """The fused order of the top POOL, and z-scores over all that either ranking found."""
+        rankings = [
             {c.document_id: c.score for c in self._store.retrieve(query, FUSION_DEPTH, mode=mode)}
             for mode in ("near_text", "bm25")
         ]
-        found = list(dict.fromkeys([*legs[0], *legs[1]]))
-        number = {i: place for place, i in enumerate(found)}
-        numbered = [{number[i]: score for i, score in leg.items()} for leg in legs]
+        found = list(dict.fromkeys([*rankings[0], *rankings[1]]))
+        number = {i: n for n, i in enumerate(found)}
+        numbered = [{number[i]: score for i, score in ranking.items()} for ranking in rankings]
         fused = relative_score_fusion(numbered[0], numbered[1], alpha=0.5)
-        z = self._opinions(query, found, *legs)
+        z = self._opinions(query, found, *rankings)
         return [found[n] for n in fused][:POOL], dict(zip(found, z.tolist(), strict=True))
 
     def _opinions(
         self, query: str, found: list[str], near: dict[str, float], bm25: dict[str, float]
     ) -> NDArray[np.float64]:
-        """The weighted z-scores of both legs and the panel for each of `found`."""
+        """The weighted z-scores of both rankings and the panel for each of `found`."""
         mixed = np.zeros(len(found))
         shares = BESIDE_PANEL if self._panel else ALONE
-        for share, leg in zip(shares, (near, bm25), strict=True):
-            if leg:
-                mixed += share * z_scores([leg.get(i, min(leg.values())) for i in found])
+        for share, ranking in zip(shares, (near, bm25), strict=True):
+            if ranking:
+                mixed += share * z_scores([ranking.get(i, min(ranking.values())) for i in found])
         for opinion in self._panel:
             share = (1 - sum(BESIDE_PANEL)) / len(self._panel)
             mixed += share * z_scores(opinion.similarities(query, found))

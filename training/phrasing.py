@@ -271,11 +271,11 @@ def message(topic: str, question: str, draw: random.Random) -> str:
 def mistyped(text: str, draw: random.Random) -> str:
     """Two neighbouring letters swapped, or one lost, in a few long words; at times no capitals."""
     parts = text.split()
-    for place, part in enumerate(parts):
+    for i, part in enumerate(parts):
         if len(part) > 5 and part.isalpha() and draw.random() < SLIP:
             at = draw.randrange(1, len(part) - 2)
             middle = part[at + 1] + part[at] if draw.random() < 0.5 else part[at]
-            parts[place] = part[:at] + middle + part[at + 2 :]
+            parts[i] = part[:at] + middle + part[at + 2 :]
     text = " ".join(parts)
     return text.lower() if draw.random() < 0.3 else text
 

@@ -42,10 +42,10 @@ def trap_lists(lists: Sequence[TrainingList], draw: random.Random) -> Iterator[T
         negatives = cut[1:]
         draw.shuffle(negatives)
         count = len(negatives)
-        for place in range(min(VEILED, count)):
-            negatives[place] = _veil(negatives[place], asked, draw)
-        for place in range(VEILED, min(VEILED + FORGED, count)):
-            negatives[place] = _forge(draw.choice(elsewhere), asked, draw)
+        for i in range(min(VEILED, count)):
+            negatives[i] = _veil(negatives[i], asked, draw)
+        for i in range(VEILED, min(VEILED + FORGED, count)):
+            negatives[i] = _forge(draw.choice(elsewhere), asked, draw)
         answer = _veil(cut[0], asked, draw) if draw.random() < 0.8 else cut[0]
         yield TrainingList(one.query, KIND, (answer, *negatives), (SURE, *[0.0] * count))
 
@@ -76,16 +76,16 @@ def _veil(text: str, asked: Sequence[str], draw: random.Random) -> str:
 def _forge(sentence: str, asked: Sequence[str], draw: random.Random) -> str:
     """A foreign sentence in which words of the query stand in place of its own."""
     parts = sentence.split()
-    places = [i for i, part in enumerate(parts) if part.strip(".,;").lower() not in STOP_WORDS]
+    replaceable = [i for i, part in enumerate(parts) if part.strip(".,;").lower() not in STOP_WORDS]
     run = list(asked)
     if draw.random() < 0.5:
         draw.shuffle(run)
-    chosen = sorted(draw.sample(places, min(len(places), len(run))))
+    chosen = sorted(draw.sample(replaceable, min(len(replaceable), len(run))))
     if draw.random() < 0.5 and len(parts) > len(run):  # side by side, as in the query
         first = draw.randrange(len(parts) - len(run))
         chosen = list(range(first, first + len(run)))
-    for place, word in zip(chosen, run, strict=False):
-        parts[place] = word
+    for i, word in zip(chosen, run, strict=False):
+        parts[i] = word
     return " ".join(parts)
 
 

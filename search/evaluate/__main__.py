@@ -65,7 +65,7 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
 
     console, messages = _console(), _console(stderr=True)
     if args.plots:
-        plots.new_figure(1, 1)  # a missing matplotlib is told before the work, not after it
+        plots.new_figure(1, 1)  # if matplotlib is missing, say so before the work, not after it
 
     note = arguments.note_on_store(args, settings)
     if note:

@@ -126,10 +126,12 @@ def measure(probabilities: Values, labels: Values) -> Calibration:
 
 def _bands(probabilities: Values, labels: Values) -> tuple[Band, ...]:
     """strong is above 0.8, fair from 0.4 to 0.8 with both ends, weak below."""
-    places = np.where(probabilities > BANDS[0][1], 0, np.where(probabilities >= BANDS[1][1], 1, 2))
+    bands_of = np.where(
+        probabilities > BANDS[0][1], 0, np.where(probabilities >= BANDS[1][1], 1, 2)
+    )
     bands = []
-    for place, (name, low, high) in enumerate(BANDS):
-        inside = places == place
+    for number, (name, low, high) in enumerate(BANDS):
+        inside = bands_of == number
         predicted, observed, n = _summary(probabilities[inside], labels[inside])
         bands.append(Band(name, low, high, n, predicted, observed))
     return tuple(bands)

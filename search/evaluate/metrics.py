@@ -53,9 +53,9 @@ class Metrics:
 
 
 def _decreasing(run: Run) -> Iterable[ir_measures.ScoredDoc]:
-    """Places as scores, strictly decreasing: ir_measures' back ends break ties differently."""
+    """Ranks as scores, strictly decreasing: ir_measures' back ends break ties differently."""
     return [
-        ir_measures.ScoredDoc(query_id, document_id, float(len(ranking) - place))
+        ir_measures.ScoredDoc(query_id, document_id, float(len(ranking) - rank))
         for query_id, ranking in run.items()
-        for place, document_id in enumerate(ranking)
+        for rank, document_id in enumerate(ranking)
     ]

@@ -14,7 +14,7 @@ from search.evaluate.work import Outcome
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe & Ito's palette: told apart by colour-blind readers too.
+# Okabe & Ito's palette: colour-blind readers can tell them apart, too.
 FIRST, RERANK, BLEND, CEILING = "#0072B2", "#E69F00", "#009E73", "#999999"
 LOSS = "#D55E00"
 

@@ -67,8 +67,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     m = len(p_values)
     adjusted = [0.0] * m
     highest = 0.0
-    for place, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (m - place) * p_values[i]))
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (m - rank) * p_values[i]))
         adjusted[i] = highest
     return adjusted
 

@@ -25,7 +25,7 @@ PROG = "python -m search.serve"
 
 STOP_SECONDS = 10  # for requests under way; the models get as long again for their batch
 EPILOG = """\
-Weaviate calls it when told (on the server):
+Weaviate calls it with these settings (on the server):
   ENABLE_MODULES=text2vec-transformers,reranker-transformers
   TRANSFORMERS_INFERENCE_API=http://HOST:8090
   RERANKER_INFERENCE_API=http://HOST:8090
@@ -56,7 +56,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
-    """Run the service until it is told to stop; returns the exit status."""
+    """Run the service until it is stopped; returns the exit status."""
     return run_command(
         "search.serve",
         lambda: start(build_parser(prog).parse_args(arguments)),

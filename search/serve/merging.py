@@ -27,7 +27,7 @@ class Overloaded(SearchError):
 
 
 class Stopped(SearchError):
-    """The service was told to stop before this work was done."""
+    """The service stopped before this work was done."""
 
 
 class Answer(Future[list[Result]]):

@@ -60,7 +60,7 @@ def logits(model: Any, folder: Path, passages: tuple[str, ...]) -> torch.Tensor:
     [batch] = encoder.micro_batches(pairs, 4096)
     with torch.no_grad():
         found = model.eval()(**batch.inputs()).logits[:, 0].float()
-    return found[torch.tensor(batch.places).argsort()]
+    return found[torch.tensor(batch.indices).argsort()]
 
 
 def test_it_learns_to_put_the_answer_first(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
