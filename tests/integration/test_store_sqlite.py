@@ -506,7 +506,22 @@ def test_a_store_of_format_1_is_searched_as_it_is(tmp_path: Path) -> None:
     assert reader.stored(["a"]) == {"a": Stored("a")}
     assert [one.id for one in reader.documents()] == ["a", "b", "c", "d"]
     assert reader.check(None) == []
+    assert reader.describe().version.endswith("format 1")
     reader.close()
+
+
+def test_a_store_of_format_1_takes_no_file_elsewhere_for_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the user stood in then is unknown: a file of the same name may be another one."""
+    old_store(tmp_path / "s.db")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "in.jsonl").touch()
+    monkeypatch.chdir(elsewhere)
+    store = create(tmp_path / "s.db")
+    assert store.stored(["a"]) == {"a": Stored("a")}
+    store.close()
 
 
 def test_a_store_of_format_1_is_upgraded_by_a_writer(

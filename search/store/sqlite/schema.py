@@ -91,10 +91,10 @@ def prepare(
             if _is_empty(connection):
                 _create(connection, embedding, language)
     verify(connection, path, embedding, language)
-    if _version(connection) == OLD_VERSION:
+    if format_version(connection) == OLD_VERSION:
         with transaction(connection):
-            if _version(connection) == OLD_VERSION:
-                _upgrade(connection)
+            if format_version(connection) == OLD_VERSION:
+                _upgrade(connection, path)
 
 
 def verify(
@@ -107,7 +107,7 @@ def verify(
         raise StoreError(
             f"{path} is an SQLite file, but not a store of this project; set `store` elsewhere"
         )
-    version = _version(connection)
+    version = format_version(connection)
     if version not in (OLD_VERSION, VERSION):
         raise StoreError(
             f"{path} has format {version}, this program reads formats {OLD_VERSION} and {VERSION}; "
@@ -127,7 +127,7 @@ def verify(
 
 def open_for_reading(connection: apsw.Connection) -> None:
     """Let every query find the columns of this version, in a store of an older one, too."""
-    if _version(connection) == OLD_VERSION:
+    if format_version(connection) == OLD_VERSION:
         connection.execute(_AS_NEW)
 
 
@@ -159,31 +159,35 @@ def _create(connection: apsw.Connection, embedding: EmbeddingInfo, language: str
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _upgrade(connection: apsw.Connection) -> None:
+def _upgrade(connection: apsw.Connection, store: Path) -> None:
     connection.execute(_UPGRADE)
     if connection.table_exists("main", "ingested"):
         named: list[Any] = connection.execute(
             "SELECT DISTINCT file FROM ingested WHERE file IS NOT NULL"
         ).fetchall()
         for (file,) in named:
-            connection.execute(_TAKE_SOURCES, (_source_file(file), file))
+            connection.execute(_TAKE_SOURCES, (_source_file(file, store), file))
         connection.execute("DROP TABLE ingested")
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _source_file(named: str) -> str | None:
-    """The whole path of a file that a run of format 1 noted; None where it can no longer be told:
-    a path below the folder that somebody stood in then.
+def _source_file(named: str, store: Path) -> str | None:
+    """The whole path of a file that a run of format 1 noted, or None where it is not certain.
+
+    A relative path began in the folder that the user stood in. That is taken to be the present one
+    if the store lies in it, too: elsewhere a file of the same name may be another file.
     """
     if named == "standard input":
         return "-"
     path = Path(named)
-    if not path.is_absolute() and not path.exists():
+    is_here = store.resolve().is_relative_to(Path.cwd()) and path.exists()
+    if not path.is_absolute() and not is_here:
         return None
     return str(path.parent.resolve() / path.name)
 
 
-def _version(connection: apsw.Connection) -> int:
+def format_version(connection: apsw.Connection) -> int:
+    """1 or 2, of a store that was verified."""
     return int(connection.execute("PRAGMA user_version").get)
 
 
