@@ -16,7 +16,8 @@ from search.types import Kind, Listed, Location, Source, StoredDocument, StoreIn
 
 def find(store: Store, document_id: str) -> StoredDocument:
     """By id, or by the path of a file that is one document. Raises InputError."""
-    document = store.get(document_id) or store.get(str(Path(document_id).resolve()))
+    path = Path(document_id)  # of a file that is a link the name stays, as in its id
+    document = store.get(document_id) or store.get(str(path.parent.resolve() / path.name))
     if document is None:
         raise InputError(f"no document has the id {document_id!r}; `two-stage list` shows them all")
     return document

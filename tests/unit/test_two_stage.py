@@ -114,6 +114,9 @@ def test_a_file_is_found_by_a_path_as_typed(
     shelf = Shelf()
     shelf.held[str(tmp_path / "a.md")] = SHORT
     assert documents.find(shelf, "a.md") is SHORT  # type: ignore[arg-type]
+    (tmp_path / "b.md").touch()
+    (tmp_path / "a.md").symlink_to("b.md")
+    assert documents.find(shelf, "a.md") is SHORT  # type: ignore[arg-type]
 
 
 def test_delete_asks_on_a_terminal(
