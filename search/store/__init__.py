@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import StoreError
 from search.types import (
     Candidate,
     Condition,
@@ -22,6 +24,7 @@ from search.types import (
     Stored,
     StoredDocument,
     StoreInfo,
+    Value,
 )
 
 DEFAULT_SAMPLE = 20
@@ -38,6 +41,20 @@ class Embedder(Protocol):
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """(dimensions,)"""
+
+
+def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
+    """A value is a scalar or a tuple of scalars, which JSON has as a list. Raises StoreError."""
+    try:
+        return {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(stored).items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        raise StoreError(
+            f"the metadata of document {document_id!r} is damaged: it is not a JSON object; run "
+            "`python -m ingest --repair`, then ingest its source again"
+        ) from None
 
 
 class Store(Protocol):

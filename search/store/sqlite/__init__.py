@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import StoreError, StoreMissing, StoreUnavailable
-from search.store import DEFAULT_SAMPLE, Embedder
+from search.store import DEFAULT_SAMPLE, Embedder, metadata_from_json
 from search.store.fusion import relative_score_fusion
 from search.store.sqlite import integrity, rankings, schema, writing
 from search.store.sqlite.connection import (
@@ -176,7 +176,7 @@ class SqliteStore:
             return StoredDocument(
                 document_id,
                 title,
-                rankings.metadata_of(document_id, metadata),
+                metadata_from_json(document_id, metadata),
                 rankings.source_of(*source),
                 content_hash,
                 tuple(
@@ -244,7 +244,8 @@ class SqliteStore:
                 documents=connection.execute("SELECT count(*) FROM documents").get,
                 passages=connection.execute("SELECT count(*) FROM passages").get,
                 embedding=schema.read_embedding(connection, self._path),
-                version=f"SQLite {apsw.sqlite_lib_version()}, format {schema.VERSION}",
+                version=f"SQLite {apsw.sqlite_lib_version()}, "
+                f"format {schema.format_version(connection)}",
             )
 
         return self._readers.read(work)

@@ -9,9 +9,9 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import StoreError
+from search.store import metadata_from_json
 from search.store.sqlite.expressions import TEXT_WEIGHT, TITLE_WEIGHT, Parameter, where_sql
-from search.types import Candidate, Condition, Location, Source, Value
+from search.types import Candidate, Condition, Location, Source
 
 # A plain table scanned by vec_distance_cosine, not sqlite-vec's own vec0 table: 1.7 times slower
 # without a filter, 1.4 times faster with one (tests/benchmarks/store.md). What decides: plain rows
@@ -107,7 +107,7 @@ def candidates(
                 passage=text,
                 score=score,
                 rank=rank,
-                metadata=metadata_of(document_id, metadata),
+                metadata=metadata_from_json(document_id, metadata),
                 source=source_of(*origin[:2]),
                 location=location_of(*origin[2:]),
                 cosine=cosine.get(key),
@@ -116,20 +116,6 @@ def candidates(
             )
             found.append(candidate)
     return found
-
-
-def metadata_of(document_id: str, stored: str) -> dict[str, Value]:
-    """A value is a scalar or a tuple of scalars, which JSON has as a list."""
-    try:
-        return {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(stored).items()
-        }
-    except (ValueError, TypeError, AttributeError):
-        raise StoreError(
-            f"the metadata of document {document_id!r} is damaged: it is not a JSON object; run "
-            "`python -m ingest --repair`, then ingest its source again"
-        ) from None
 
 
 def source_of(file: str | None, line: int | None) -> Source | None:

@@ -19,12 +19,13 @@ from weaviate.classes.query import Filter
 from weaviate.exceptions import WeaviateQueryError
 
 from search.errors import StoreUnavailable
+from search.store import metadata_from_json
 from search.store.sqlite.writing import is_encodable
 from search.store.weaviate.client import Server
 from search.store.weaviate.errors import is_broken_off, is_deadline, is_starting, translate_errors
 from search.store.weaviate.schema import VECTOR, WORDS, metadata_properties, object_id
 from search.store.words import indexed_words
-from search.types import Candidate, Entry, Listed, Location, Source, Value, passage_input
+from search.types import Candidate, Entry, Listed, Location, Source, passage_input
 
 Object = DataObject[dict[str, Any], Any]
 
@@ -135,7 +136,7 @@ def candidate_of(
         passage=text.removeprefix(passage_input(title, "")),
         score=score,
         rank=rank,
-        metadata=_metadata(properties["metadata"]),
+        metadata=metadata_from_json(properties["document_id"], properties["metadata"]),
         source=_source(properties),
         location=Location(**json.loads(location)) if location else None,
         cosine=cosine,
@@ -358,11 +359,3 @@ def _version_of(found: Found) -> tuple[PassageKey, Version]:
 def _source(properties: Mapping[str, Any]) -> Source | None:
     file, line = properties.get("source_file"), properties.get("source_line")
     return None if file is None else Source(file, None if line is None else int(line))
-
-
-def _metadata(stored: str) -> dict[str, Value]:
-    """A value is a scalar or a tuple of scalars; JSON knows tuples as lists."""
-    return {
-        field: tuple(value) if isinstance(value, list) else value
-        for field, value in json.loads(stored).items()
-    }
