@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from config.flags import add_set_flag, parse_set
+from config.flags import add_shared_flags, parse_set
 
 if TYPE_CHECKING:
     from config.settings import (
@@ -22,7 +22,7 @@ __all__ = [
     "Loaded",
     "Settings",
     "WeaviateSettings",
-    "add_set_flag",
+    "add_shared_flags",
     "change",
     "load",
     "load_all",

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 
 from search.errors import ConfigError
-from search.terminal import utf8
+from search.terminal import add_details_flag, utf8
 
 
-def add_set_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--set NAME=VALUE`, repeatable."""
+def add_shared_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `--set NAME=VALUE`, repeatable, and `--details`."""
     parser.add_argument(
         "--set",
         action="append",
@@ -19,6 +19,7 @@ def add_set_flag(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="any setting of config/default.yaml, e.g. --set alpha=0.7; repeatable",
     )
+    add_details_flag(parser)
 
 
 def parse_set(pairs: Sequence[str]) -> dict[str, str]:

@@ -128,7 +128,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser.add_argument("--store", metavar="FILE", help="the embedded store (.search/store.db)")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress; rejections still show")
-    config.add_set_flag(parser)
+    config.add_shared_flags(parser)
     return parser
 
 

@@ -104,7 +104,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
         "--open", type=int, metavar="N",
         help="then open the file that hit N came from ($VISUAL, $EDITOR, $PAGER or a viewer)",
     )  # fmt: skip
-    config.add_set_flag(parser)
+    config.add_shared_flags(parser)
     return parser
 
 

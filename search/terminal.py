@@ -54,6 +54,30 @@ def say(message: str) -> None:
     print(printable(message, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201
 
 
+class _Details(argparse.Action):
+    """Notes that it was given: errors are shown where the arguments are no longer known."""
+
+    wanted = False
+
+    def __call__(self, *_: Any) -> None:
+        _Details.wanted = True
+
+
+def add_details_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--details`, which `run_command` heeds."""
+    parser.add_argument(
+        "--details", nargs=0, action=_Details, help="show what the sentence of an error leaves out"
+    )
+
+
+def _details(error: SearchError) -> str:
+    """Its notes as lines of their own, or how to see them."""
+    notes = getattr(error, "__notes__", [])
+    if notes and not _Details.wanted:
+        return f" (--details lists all {len(notes):,} points)"
+    return "".join(f"\n  {note}" for note in notes)
+
+
 def run_command(
     name: str,
     body: Callable[[], int],
@@ -65,6 +89,7 @@ def run_command(
     A reader that has seen enough (`| head -1`) is no error; output that cannot be written is.
     """
     _prepare_streams()
+    _Details.wanted = False
     if isinstance(logging.lastResort, logging.Handler):
         logging.lastResort.setFormatter(_Printable())
     status = 0
@@ -73,7 +98,7 @@ def run_command(
             _require_own_config()
             status = body()
         except SearchError as error:
-            say(f"{name}: {error}")
+            say(f"{name}: {error}{_details(error)}")
             status = error.exit_status
         except KeyboardInterrupt:
             say(f"{name}: {interrupted}")

@@ -77,7 +77,7 @@ def build_parser(complete: bool = False) -> argparse.ArgumentParser:
         command.add_argument(
             "--store", metavar="FILE", help="the embedded store (default .search/store.db)"
         )
-        config.add_set_flag(command)
+        config.add_shared_flags(command)
         if json:
             command.add_argument("--json", action="store_true", help="for programs")
         return command

@@ -205,7 +205,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--retrieval", choices=("hybrid", "near_text", "bm25"), help="first stage (default hybrid)"
     )
-    config.add_set_flag(parser)
+    config.add_shared_flags(parser)
 
 
 def check(args: argparse.Namespace) -> None:

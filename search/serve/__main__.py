@@ -51,7 +51,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=8090, help="port (default %(default)s)")
     parser.add_argument("--no-rerank", action="store_true", help="serve the embedding model only")
-    config.add_set_flag(parser)
+    config.add_shared_flags(parser)
     return parser
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import InputError, MissingExtra, StoreError
-from search.terminal import json_text, printable, run_command, utf8
+from search.terminal import add_details_flag, json_text, printable, run_command, utf8
 
 COMMAND = """\
 import sys
@@ -75,6 +75,23 @@ def test_errors_end_as_a_message_and_their_status(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "try: bad \\x1b[2J\ntry: gone\n"
     with pytest.raises(ZeroDivisionError):  # a fault of ours is not hidden
         run_command("try", lambda: 1 // 0)
+
+
+def test_what_an_error_leaves_out_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    error = StoreError("is not as set")
+    error.add_note("shards 1")
+    error.add_note("tenant \x1b[2J")
+
+    def fail(*arguments: str) -> int:
+        parser = argparse.ArgumentParser()
+        add_details_flag(parser)
+        parser.parse_args(arguments)
+        raise error
+
+    assert run_command("try", lambda: fail("--details")) == 1
+    assert capsys.readouterr().err == "try: is not as set\n  shards 1\n  tenant \\x1b[2J\n"
+    assert run_command("try", fail) == 1
+    assert capsys.readouterr().err == "try: is not as set (--details lists all 2 points)\n"
 
 
 def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
