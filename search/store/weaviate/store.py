@@ -431,6 +431,13 @@ class WeaviateStore:
 
     def _lacking(self, documents: Mapping[str, Passages]) -> set[PassageKey]:
         """The passages that are there, but that the index of properties or of vectors lacks."""
+        lacking = self._unindexed(documents)
+        if lacking and self._queue.is_used:  # another process's may be on their way
+            self._queue.lost(lacking)
+            lacking = self._unindexed({k.document_id: documents[k.document_id] for k in lacking})
+        return lacking
+
+    def _unindexed(self, documents: Mapping[str, Passages]) -> set[PassageKey]:
         lacking = set()
         for names in batched(list(documents), DOCUMENTS_A_QUESTION):
             there = self._objects.passages(names, indexed=True)

@@ -62,6 +62,7 @@ QUEUE_PAUSE_SECONDS = 0.3
 EMPTY_LOOKS = 4  # in a row, since a queue may be empty a moment before its last vectors are there
 UNKNOWN_SECONDS = 10
 STUCK_SECONDS = 60
+STUCK_AGAIN_SECONDS = 3
 _BYTES_PER_NUMBER = 4
 _OVERHEAD = 300
 _ALL_ERRORS = "set of all errors: "
@@ -228,6 +229,7 @@ class Queue:
         # Where the server does not say, what is not found at once is waited for.
         self.is_used = server.indexes_later() is not False
         self._waiting: dict[PassageKey, None] = {}
+        self._patience: float = STUCK_SECONDS
 
     def __contains__(self, key: PassageKey) -> bool:
         return key in self._waiting
@@ -255,13 +257,14 @@ class Queue:
                 return lost
             if len(self._waiting) < before:
                 changed = time.monotonic()
-            elif quiet > STUCK_SECONDS:
+            elif quiet > self._patience:
                 log.warning(
-                    "Weaviate at %s still has %d passages to index by vector; they are on its disk",
+                    "Weaviate at %s does not index %d passages by vector, which are on its disk: "
+                    "see its log, and restart it if its disk was full",
                     self._objects.url,
                     len(self._waiting),
                 )
-                self._waiting = {}
+                self._waiting, self._patience = {}, STUCK_AGAIN_SECONDS
             if self._waiting:
                 time.sleep(QUEUE_PAUSE_SECONDS)
         return []
