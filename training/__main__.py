@@ -87,7 +87,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def _train(args: argparse.Namespace, argv: list[str]) -> int:
     sources = [_source(text) for text in args.data]
     work = args.work or args.out.with_name(args.out.name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be made: {error.strerror}") from None
     from config import load
     from search.embed import load_embedder
 

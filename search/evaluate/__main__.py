@@ -18,7 +18,7 @@ if (
     del sys.path[0]
 
 import config
-from search.errors import MissingExtra
+from search.errors import InputError, MissingExtra
 from search.evaluate import arguments
 from search.terminal import printable, run_command
 
@@ -38,7 +38,15 @@ def run(args: argparse.Namespace) -> int:
     names = ("model", "device", "store", "retrieval")
     flags = {name: getattr(args, name) for name in names} | config.parse_set(args.set)
     settings = config.load(flags, os.environ)
-    return golden(args, settings) if args.golden else evaluate(args, settings)
+    try:
+        return golden(args, settings) if args.golden else evaluate(args, settings)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InputError(
+            f"{error.filename}: cannot be read or written: {error.strerror}; --cache, --json, "
+            "--runs and --plots say where files go"
+        ) from None
 
 
 def golden(args: argparse.Namespace, settings: Settings) -> int:

@@ -205,3 +205,19 @@ def test_a_corpus_that_shrank_is_ingested_again(folder: Path, model: Path, tmp_p
         assert store.describe().documents == 6
     finally:
         store.close()
+
+
+def test_a_report_that_cannot_be_written_is_named(
+    folder: Path,
+    model: Path,
+    cache: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "report.json"
+    flags = ["--model", str(model), "--set", "precision=fp32", "--k", "3,5,10"]
+    assert main([str(folder), *flags, "--cache", str(cache), "--json", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "nDCG@10" in said.out
+    assert f"{tmp_path / 'file'}: cannot be read or written" in said.err
