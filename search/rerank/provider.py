@@ -56,6 +56,7 @@ class RerankerProvider:
         self._clock = clock
         self._lock = Lock()
         self._attempt: Future[Reranker] | None = None
+        self._reported: Future[Reranker] | None = None  # the failure that was last heard of
         self._thread: Thread | None = None
         self._failures = 0
         self._next_try = 0.0
@@ -84,13 +85,14 @@ class RerankerProvider:
 
         Raises TimeoutError after `timeout` seconds, ModelError when it cannot be loaded.
         """
-        waited = not self.ready
         attempt = self._current()
         error = attempt.exception(timeout)
         if error is None:
             return attempt.result()
         # A new one each time: raised again and again, one error would collect tracebacks.
-        wait = "" if waited else f"; the next try is in {self._next_try - self._clock():.0f} s"
+        left = max(0.0, self._next_try - self._clock())
+        wait = f"; the next try is in {left:.0f} s" if attempt is self._reported else ""
+        self._reported = attempt
         raise ModelError(f"{in_short(error)}{wait}") from None
 
     def close(self) -> None:

@@ -63,6 +63,22 @@ def test_a_failed_load_is_tried_again_only_after_a_while(
     assert caplog.records[0].exc_info is None  # its message says all
 
 
+def test_a_failure_heard_of_for_the_first_time_says_nothing_of_another_try() -> None:
+    """A command asks once, after the load that it began has failed; it will not try again."""
+
+    def load() -> TableReranker:
+        raise CheckpointError("model.safetensors is missing")
+
+    provider = RerankerProvider(load)
+    provider.start()
+    provider.close()
+    assert provider.ready
+    with pytest.raises(ModelError, match=r"^model.safetensors is missing$"):
+        provider.get()
+    with pytest.raises(ModelError, match="is missing; the next try is in"):
+        provider.get()
+
+
 def test_the_waits_double_up_to_the_longest() -> None:
     now = 0.0
     loads: list[float] = []
