@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import config
 from search.errors import ConfigError
-from search.store.weaviate.client import Address, address_of, request_headers
+from search.store.weaviate.client import Address, address_of, connect, request_headers
 
 
 def address(url: str, **settings: Any) -> Address:
@@ -72,3 +73,10 @@ def test_a_key_that_no_header_can_carry_is_named_and_not_shown(key: str) -> None
 
 def test_an_empty_key_is_none() -> None:
     assert request_headers(config.load({"weaviate.api_key": "\n"}).weaviate) == {}
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = config.load({"weaviate.embedded_data": tmp_path / "file" / "data"}, {}, [])
+    with pytest.raises(ConfigError, match=r"embedded_data .*file/data cannot be made a folder"):
+        connect("embedded", settings.weaviate)

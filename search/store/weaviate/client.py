@@ -182,7 +182,7 @@ class Server:
 
 
 def connect(url: str, settings: WeaviateSettings, *, patient: bool = False) -> Server:
-    """A connected server; a `patient` one waits a minute in reads for a server that restarts.
+    """A connected server; with `patient`, reads wait up to a minute for one that restarts.
 
     Raises ConfigError for the URL or the key, StoreUnavailable for everything else.
     """
@@ -318,7 +318,13 @@ def _embedded(
     address: Address, settings: WeaviateSettings, patient: bool
 ) -> weaviate.WeaviateClient:
     folder = settings.embedded_binaries
-    settings.embedded_data.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.embedded_data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"weaviate.embedded_data {settings.embedded_data} cannot be made a folder: "
+            f"{error.strerror}; name another"
+        ) from error
     try:
         return weaviate.connect_to_embedded(
             hostname=address.host,
