@@ -130,7 +130,7 @@ def change(settings: Settings, **changes: object) -> Settings:
 
 
 def process_environment() -> Mapping[str, str]:
-    """This process's variables: the one place that reads them, but for the commands themselves."""
+    """This process's variables. Besides the commands, nothing else reads them."""
     return os.environ
 
 

@@ -98,7 +98,7 @@ def missing_text(record: Record, names: FieldNames) -> str | None:
 
 
 def known_id(record: Record, names: FieldNames) -> str | None:
-    """The id of a record that was rejected, if it can be told."""
+    """The id of a record that was rejected, if it has one that can be used."""
     if record.whole is not None:
         return record.whole.id or None
     try:

@@ -28,11 +28,11 @@ def check_rejects(path: Path, inputs: Iterable[str]) -> None:
         raise InputError(
             f"the rejects file {path} cannot be written: there is no folder {path.parent}"
         )
-    for place in (path, _partial(path)):
-        if place.exists() and not place.is_file():
-            raise InputError(f"{place} is there already and is no regular file; {ANOTHER}")
-        if not (_may_be_replaced(place) or str(path) in inputs):
-            raise InputError(f"{place} is there already, and ingest did not write it; {ANOTHER}")
+    for target in (path, _partial(path)):
+        if target.exists() and not target.is_file():
+            raise InputError(f"{target} is there already and is no regular file; {ANOTHER}")
+        if not (_may_be_replaced(target) or str(path) in inputs):
+            raise InputError(f"{target} is there already, and ingest did not write it; {ANOTHER}")
 
 
 class Rejects:
@@ -53,7 +53,7 @@ class Rejects:
             self._file.write(_line(rejection) + "\n")
 
     def close(self) -> Path | None:
-        """Put the file in place; its path, or None when nothing was rejected."""
+        """Give the file its name; its path, or None when nothing was rejected."""
         if self._file is None:
             return None
         file, self._file = self._file, None

@@ -24,7 +24,7 @@ class Seen:
         )
 
     def claim(self, document_id: str, file: str, line: int | None) -> str | None:
-        """None for an id that is new, else the place that had it first."""
+        """None for an id that is new, else the location of the record that had it first."""
         with _translate_errors():
             self._connection.execute(
                 "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (document_id, file, line)

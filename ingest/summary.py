@@ -56,7 +56,7 @@ def _notes(summary: Summary) -> list[str]:
         lines.append(f"taken over {counts.taken_over:,}: they replace documents of other sources")
     if counts.renamed:
         lines.append(
-            f"renamed {counts.renamed:,}: files once known by a shorter id now are by whole paths"
+            f"renamed {counts.renamed:,}: files stored under a shorter id now have their whole path"
         )
     if summary.unknown_sources:
         lines.append(

@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 PAUSE_PER_LOOK = 10
 
 Files = dict[str, tuple[int, int, int]]
-"""Id of a file (its whole path) → what no write leaves as it is."""
+"""Id of a file (its whole path) → what every write changes."""
 
 
 def watch(
@@ -56,7 +56,7 @@ def watch(
 
 
 def _wait(job: Job, known: Files) -> Files:
-    """The files as soon as they are not as they were."""
+    """Wait until the files differ from `known`; returns their new state."""
     pause = SECONDS_BETWEEN_LOOKS
     while True:
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""two-stage COMMAND: everything this project does, wherever one stands."""
+"""two-stage COMMAND: everything this project does, from any folder."""
 
 from __future__ import annotations
 
@@ -178,7 +178,9 @@ def delete(args: argparse.Namespace, settings: config.Settings) -> int:
 def confirmed(lines: Sequence[str]) -> bool:
     """Whether a person at a terminal says yes. Raises InputError where there is none to ask."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise InputError("delete asks before it removes anything, and nobody is there: add --yes")
+        raise InputError(
+            "delete asks before it removes anything, and there is no terminal: add --yes"
+        )
     print("\n".join(lines))
     try:
         return input("Remove from the store? [y/N] ").strip().lower() in ("y", "yes")

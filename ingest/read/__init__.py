@@ -58,7 +58,7 @@ def _without_text(file: InputFile, options: Options, names: FieldNames) -> tuple
             if missing is None:
                 return 0, None
             count, reason = count + 1, reason or missing
-    except Exception:  # noqa: BLE001  # reading it in earnest will say what is wrong
+    except Exception:  # noqa: BLE001  # _read_file will say what is wrong
         return 0, None
     return count, reason
 

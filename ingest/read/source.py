@@ -205,7 +205,7 @@ def too_large(what: str, limit: int) -> str:
 
 
 class Undecodable(RecordError):
-    """The rest of the file is not in the encoding that was named: no line of it can be told."""
+    """The rest of the file is not in the encoding that was named: its lines cannot be found."""
 
 
 class BadLine(RecordError):

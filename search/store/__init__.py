@@ -1,4 +1,4 @@
-"""The seam between the two stages: everything about vectors, BM25 and distances stays behind it."""
+"""What both stores have in common; vectors, BM25 and distances are known to a store alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
 
 
 class Store(Protocol):
-    """Cut at text, not at vectors, because Weaviate embeds on the server."""
+    """Takes texts, not vectors, because Weaviate embeds on the server."""
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         """Store each document whole, in place of an earlier version, durably; say which failed."""

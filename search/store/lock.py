@@ -1,4 +1,4 @@
-"""One writer at a time into one store: a second one is told who is at work.
+"""One writer at a time into one store: a second one gets an error that names the first.
 
 The lock is SQLite's own, on a small file beside the store. It goes with the process, however that
 ends; who holds it stands in the file. Against a writer on another machine into the same Weaviate

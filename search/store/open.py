@@ -1,4 +1,4 @@
-"""The one place that picks a store by the settings."""
+"""Which of the two stores the settings name is decided here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_store(
 ) -> Store:
     """The store that the settings name; `create` to write to it, made if absent.
 
-    `on_embedded` is told, while documents are put, of so many more passages embedded here.
+    `on_embedded` is called while documents are put, with the number of passages just embedded.
     Raises StoreError and its kinds, ModelError when the embedding model cannot be loaded, and
     MissingExtra.
     """
@@ -52,7 +52,7 @@ def open_store(
 
 
 class _Reporting:
-    """An embedding model that tells how far it is."""
+    """An embedding model that reports its progress."""
 
     def __init__(self, model: Embedder, on_embedded: Callable[[int], None]) -> None:
         self._model = model

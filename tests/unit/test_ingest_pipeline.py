@@ -389,7 +389,7 @@ def test_an_old_id_stays_when_the_file_cannot_be_stored(bench: Bench) -> None:
     assert set(bench.store.entries) == {"a.txt"}
 
 
-def test_prune_spares_all_after_a_rejection(bench: Bench) -> None:
+def test_prune_removes_nothing_after_a_rejection(bench: Bench) -> None:
     bench(doc("a"), doc("b"), doc("c"))
     summary = bench(doc("a"), doc("b", ""), prune=True)
     assert summary.problem is not None

@@ -193,7 +193,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What no write leaves as it is."""
+    """What every write changes."""
 
     log: bool
     inode: int

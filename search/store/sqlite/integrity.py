@@ -178,7 +178,7 @@ def embed_again(
 
 
 def put_vectors(connection: apsw.Connection, vectors: Iterable[tuple[int, bytes]]) -> None:
-    """Keep these vectors in place of others, of passages that are still there."""
+    """Replace the vectors of these passages, as far as the passages are still there."""
     connection.executemany(
         "INSERT OR REPLACE INTO vectors SELECT ?1, ?2 WHERE ?1 IN (SELECT key FROM passages)",
         vectors,

@@ -22,7 +22,7 @@ MAX_BYTES = 2 << 30
 """Larger stores are scanned: what they would take in memory is more than a search is worth."""
 MAX_FILTERS = 32
 ROUNDING = 1e-5
-"""What a sum of float32 may be wrong by."""
+"""The largest error of a sum in float32."""
 
 Keys = NDArray[np.int64]
 
@@ -60,11 +60,11 @@ class Vectors:
         return _best(matrix, indices, query, k)
 
     def forget(self) -> None:
-        """What was read of late may have been torn by a writer."""
+        """Drop the vectors: a writer may have changed the file while they were read."""
         self._matrix = self._seen = None
 
     def _current(self, connection: apsw.Connection, dimensions: int) -> _Matrix | None:
-        """The matrix of the state that `connection` sees; None where a scan is to do."""
+        """The matrix of the state that `connection` sees; None where a scan is needed."""
         generation = connection.execute(READ_GENERATION).get
         matrix = self._matrix
         if matrix is not None and matrix.generation == generation:

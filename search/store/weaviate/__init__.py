@@ -1,1 +1,1 @@
-"""The Store on a Weaviate server: the only room that knows its client."""
+"""The Store on a Weaviate server: the only package that imports its client."""

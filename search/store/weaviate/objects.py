@@ -153,7 +153,7 @@ class Objects:
     def __init__(
         self, server: Server, collection: Any, dimensions: int, *, patient: bool = False
     ) -> None:
-        """A `patient` one waits a minute for a server that is gone to come back."""
+        """With `patient`, questions wait up to a minute for a server that has gone to come back."""
         self._server = server
         self._patient = patient
         self.collection = collection

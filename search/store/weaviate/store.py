@@ -402,7 +402,7 @@ class WeaviateStore:
             self._mend_unreachable()
 
     def _mend_unreachable(self) -> None:
-        """A crash can also leave a passage in the graph of vectors that no way leads to any more:
+        """A crash can also leave a passage in the graph of vectors that can no longer be reached:
         searches then miss it, though it is there."""
         log.warning(
             "Weaviate at %s was stopped while it was written to; looking all passages up by vector",

@@ -219,7 +219,7 @@ class Queue:
     """Passages sent to a server that indexes vectors later, from a queue on its disk, as far as
     they have not been seen in the vector index.
 
-    A server killed at the wrong moment keeps an object and not its place in the queue: so each is
+    A server killed at the wrong moment keeps an object and loses its entry in the queue: so each is
     looked for, and what has not come once the queue is empty is sent anew.
     """
 
