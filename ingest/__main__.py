@@ -108,7 +108,8 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     )  # fmt: skip
     what.add_argument(
         "--force", action="store_true",
-        help="let --prune remove more than a fifth of what came from these PATHs",
+        help="let --prune remove more than a fifth of what came from these PATHs, or all that came "
+        "from one of them",
     )  # fmt: skip
     what.add_argument(
         "--take-over", action="store_true",
