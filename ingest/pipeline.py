@@ -27,8 +27,9 @@ REJECTIONS_SHOWN = 10
 class Counts:
     """What became of the records: read = stored + unchanged + rejected.
 
-    Of those stored, `taken_over` replaced a document from another source, and `renamed` one that
-    an earlier version of this program had stored under a shorter id.
+    Of those stored, `replaced` took the place of an earlier version, `taken_over` of a document
+    from another source, and `renamed` of one that an earlier version of this program had stored
+    under a shorter id.
     """
 
     read: int = 0
@@ -36,6 +37,7 @@ class Counts:
     unchanged: int = 0
     rejected: int = 0
     removed: int = 0
+    replaced: int = 0
     taken_over: int = 0
     renamed: int = 0
     incomplete: bool = False
@@ -124,10 +126,13 @@ class Pipeline:
                 continue
             names = {name: held[name] for name in older[document.id] if name in held}
             renamed[document.id] = self._superseded(store, item, names)
+        replacing = {item.document.id for item in new} & held.keys()
         if self.tools.dry_run:
             self.counts.stored += len(new)
+            self.counts.replaced += len(replacing)
             return
         failed = self._store(store, new) if new else set()
+        self.counts.replaced += len(replacing - failed)
         if moved:
             store.move(moved)
         gone = [name for i, names in renamed.items() if i not in failed for name in names]

@@ -35,7 +35,8 @@ def as_text(summary: Summary) -> str:
     counts = summary.counts
     rate = f"{counts.read / max(summary.seconds, 1e-9):,.0f}/s"
     would = "dry run, nothing was changed: would have\n" if summary.dry_run else ""
-    line = f"stored {counts.stored:,}   unchanged {counts.unchanged:,}   "
+    replaced = f" ({counts.replaced:,} in place of an earlier version)" if counts.replaced else ""
+    line = f"stored {counts.stored:,}{replaced}   unchanged {counts.unchanged:,}   "
     line += f"rejected {counts.rejected:,}   "
     line += f"removed {counts.removed:,}   " if summary.pruned else ""
     lines = [f"{would}{line}({counts.read:,} read in {duration(summary.seconds)}, {rate})"]
@@ -45,7 +46,7 @@ def as_text(summary: Summary) -> str:
     lines += summary.skipped.lines()
     if summary.store is not None:
         store = summary.store
-        size = f"{store.documents:,} documents, {store.passages:,} passages"
+        size = f"{_counted(store.documents, 'document')}, {_counted(store.passages, 'passage')}"
         lines.append(f"store {store.location}: {size}")
     return "\n".join(lines)
 
@@ -66,6 +67,10 @@ def _notes(summary: Summary) -> list[str]:
     return lines
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """3.1 s, 4:05 min, 1:02:03 h"""
     if seconds < 60:
@@ -84,6 +89,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "unchanged": counts.unchanged,
         "rejected": counts.rejected,
         "removed": counts.removed,
+        "replaced": counts.replaced,
         "taken_over": counts.taken_over,
         "renamed": counts.renamed,
         "unknown_sources": summary.unknown_sources,

@@ -64,6 +64,7 @@ def test_json_for_programs(store: MemoryStore, capsys: pytest.CaptureFixture[str
         "unchanged": 0,
         "rejected": 1,
         "removed": 0,
+        "replaced": 0,
         "taken_over": 0,
         "renamed": 0,
         "unknown_sources": 0,

@@ -19,7 +19,7 @@ from ingest.pipeline import BATCH_CHARACTERS, BATCH_DOCUMENTS, Prepared, batches
 from ingest.read.source import Options
 from ingest.record import Cleaned, Mark, Record
 from ingest.run import Job
-from ingest.summary import Summary, as_text
+from ingest.summary import Summary, as_text, as_text
 from search.errors import StoreMissing
 from search.types import Document, Entry, Location, Passage, Source, StoreInfo
 
@@ -322,6 +322,14 @@ def test_another_files_document_is_replaced_only_when_asked(bench: Bench) -> Non
     assert "taken over 1: " in as_text(summary)
     assert bench.sources()["http://x"] == "two.jsonl"
     assert bench.store.entries["http://x"].document.text == "second"
+
+
+def test_what_takes_the_place_of_an_earlier_version_is_said(bench: Bench) -> None:
+    """Two pipes cannot be told apart, so that this is all a user sees of an id used twice."""
+    bench({"id": "a", "text": "first"}, {"id": "b", "text": "stays"})
+    summary = bench({"id": "a", "text": "second"}, {"id": "b", "text": "stays"})
+    assert (summary.counts.stored, summary.counts.replaced) == (1, 1)
+    assert as_text(summary).startswith("stored 1 (1 in place of an earlier version)   unchanged 1")
 
 
 def test_the_same_content_elsewhere_is_unchanged_and_moves_with_its_file(bench: Bench) -> None:
