@@ -269,6 +269,17 @@ def test_another_projects_class_is_refused_in_a_sentence(
     assert len(caught.value.__notes__) > 10  # all that differs, for whoever asks
 
 
+def test_counts_that_a_full_disk_left_too_high_are_explained(
+    opened: Open, weaviate_server: Server, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(weaviate_server, collection)
+    assert store.put(random_entries(3)) == []
+    monkeypatch.setattr(Objects, "count", lambda *_: 8)
+    (fault,) = store.check()
+    assert fault.count == 2
+    assert "counts 8 passages, but 6 are there: all of these are searched" in fault.reason
+
+
 def test_a_class_made_before_is_searched_as_it_is_and_gets_what_came_later_when_written_to(
     opened: Open, weaviate_server: Server, collection: str
 ) -> None:
