@@ -19,7 +19,7 @@ from ingest.pipeline import BATCH_CHARACTERS, BATCH_DOCUMENTS, Prepared, batches
 from ingest.read.source import Options
 from ingest.record import Cleaned, Mark, Record
 from ingest.run import Job
-from ingest.summary import Summary, as_text, as_text
+from ingest.summary import Summary, as_text
 from search.errors import StoreMissing
 from search.types import Document, Entry, Location, Passage, Source, StoreInfo
 
