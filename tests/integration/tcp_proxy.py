@@ -17,6 +17,7 @@ class Proxy:
         self.bytes_per_second: float | None = None  # towards the server
         self.refuse = False
         self.silent = False  # takes what comes, and passes nothing on
+        self._closed = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -32,6 +33,7 @@ class Proxy:
         self._pairs.clear()
 
     def close(self) -> None:
+        self._closed = True
         self._listener.close()
         self.cut()
 
@@ -44,8 +46,15 @@ class Proxy:
             if self.refuse:
                 client.close()
                 continue
-            server = socket.create_connection(self.target)
+            try:
+                server = socket.create_connection(self.target)
+            except OSError:  # the server is dead: whoever called is to see that
+                client.close()
+                continue
             self._pairs.append((client, server))
+            if self._closed:  # meanwhile: nobody else would close this pair
+                self.cut()
+                return
             for source, sink, answers in ((client, server, False), (server, client, True)):
                 threading.Thread(
                     target=self._pump, args=(source, sink, answers), daemon=True
