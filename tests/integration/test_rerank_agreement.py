@@ -33,7 +33,13 @@ WRITERS = {
     "xlm-roberta": write_xlm_roberta,
     "electra": write_electra,
 }
-TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
+TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
+# OpenVINO rounds to bf16 between more of its steps (0.027 seen on these odd texts).
+OPENVINO_BF16 = 3e-2
+
+
+def tolerance(engine: str, precision: str) -> float:
+    return OPENVINO_BF16 if (engine, precision) == ("openvino", "bf16") else TOLERANCE[precision]
 
 
 @pytest.fixture(scope="module", params=WRITERS)
@@ -67,7 +73,7 @@ def test_random_weights_score_as_the_reference_does(
     model = CrossEncoder(folder, device="cpu", engine=engine, precision=precision, batch_tokens=100)
     assert model.info["engine"] == engine
     ours = [scored.logit for scored in model.score_pairs(PAIRS)]
-    assert np.abs(ours - reference(folder, PAIRS)).max() < TOLERANCE[precision]
+    assert np.abs(ours - reference(folder, PAIRS)).max() < tolerance(engine, precision)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
@@ -77,7 +83,7 @@ def test_the_bundled_model_scores_and_orders_as_the_reference_does(
     model = CrossEncoder("bundled", device="cpu", engine=engine, precision=precision)
     theirs = reference(BUNDLED, PAIRS)
     ours = np.array([scored.logit for scored in model.score_pairs(PAIRS)])
-    assert np.abs(ours - theirs).max() < TOLERANCE[precision]
+    assert np.abs(ours - theirs).max() < tolerance(engine, precision)
     for query in (slice(0, len(TEXTS)), slice(len(TEXTS), None)):
         assert (np.argsort(ours[query]) == np.argsort(theirs[query])).all()
 

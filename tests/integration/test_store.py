@@ -152,13 +152,16 @@ def test_candidates_carry_the_document(store: Store) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_ranks_and_scores_fall_in_step(filled: Store, mode: RetrievalMode) -> None:
+    # The embedded store scans its file for a first query and has vectors in memory for the next
+    # ones, which differ in the sixth decimal.
+    filled.retrieve("heart disease prevention", 1, mode=mode)
     found = filled.retrieve("heart disease prevention", 40, mode=mode)
     assert [c.rank for c in found] == list(range(1, 41))
     scores = [c.score for c in found]
     assert scores == sorted(scores, reverse=True)
     # Scores, not passages: stores may order equal scores differently.
     fewer = filled.retrieve("heart disease prevention", 7, mode=mode)
-    assert [c.score for c in fewer] == pytest.approx(scores[:7], abs=1e-5)
+    assert [c.score for c in fewer] == pytest.approx(scores[:7], abs=1e-6)
 
 
 def test_near_text_is_exact(filled: Store) -> None:
