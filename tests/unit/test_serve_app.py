@@ -4,51 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from starlette.testclient import TestClient
+from fastapi.testclient import TestClient
+from serve_fakes import Lengths, Share, make_service
 
-from search.errors import QueryTooLong
-from search.rerank import Blend, Scored
-from search.rerank.blend import Formula
 from search.serve.app import MAX_BODY_BYTES, build_app
 from search.serve.merging import Merger
 from search.serve.models import MAX_CHARACTERS, Models
-from search.types import EmbeddingInfo
-
-
-class Lengths:
-    """A vector of (characters, 1) for a passage, (characters, 0) for a query."""
-
-    info = EmbeddingInfo("lengths", "1", 2)
-
-    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
-        return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
-
-    def encode_query(self, text: str) -> NDArray[np.float32]:
-        return np.array([len(text), 0], np.float32)
-
-
-class Share:
-    """A logit is the share of the query's words that a text has."""
-
-    info: Mapping[str, str | int] = {"name": "share"}
-    blend = Blend((Formula(1.0, {"logit": 2.0}), Formula(5.0, {"logit": 9.0, "cosine": 1.0})))
-
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
-        if any(len(query) > 100 for query, _ in pairs):
-            raise QueryTooLong("the query is too long")
-        return [Scored(self.logit(*pair), (0, len(pair[1]))) for pair in pairs]
-
-    def logit(self, query: str, text: str) -> float:
-        if "nan" in text:
-            return float("nan")
-        return len(set(query.split()) & set(text.split())) / len(query.split())
 
 
 def probability(share: float) -> float:
@@ -58,7 +24,7 @@ def probability(share: float) -> float:
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(build_app(Models(Lengths(), Share())), raise_server_exceptions=False) as client:
+    with TestClient(build_app(make_service()), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -132,7 +98,7 @@ def test_an_error_is_json_with_its_reason(
 
 
 def test_without_a_reranker_rerank_says_so() -> None:
-    with TestClient(build_app(Models(Lengths(), None))) as client:
+    with TestClient(build_app(make_service(reranker=False))) as client:
         answer = client.post("/rerank", json={"query": "x", "documents": ["a"]})
         assert (answer.status_code, "without a reranker" in answer.json()["error"]) == (501, True)
         assert client.get("/meta").json()["reranker"] is None
@@ -150,7 +116,7 @@ def test_a_body_that_is_too_large_is_refused_unread(client: TestClient) -> None:
 
 def test_ready_says_that_a_model_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     models = Models(Lengths(), Share())
-    with TestClient(build_app(models)) as client:
+    with TestClient(build_app(make_service(models=models))) as client:
         assert client.get("/.well-known/ready").status_code == 204
         monkeypatch.setattr(Merger, "busy_seconds", lambda self: 61.0)
         answer = client.get("/.well-known/ready")

@@ -1,0 +1,62 @@
+"""A service over stand-in models and a store that lies in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from fakes import ListStore
+from numpy.typing import NDArray
+
+import config
+from search.errors import QueryTooLong
+from search.rerank import Blend, Scored
+from search.rerank.blend import Formula
+from search.serve.models import Models
+from search.serve.service import Service
+from search.store import Store
+from search.types import EmbeddingInfo
+
+
+class Lengths:
+    """A vector of (characters, 1) for a passage, (characters, 0) for a query."""
+
+    info = EmbeddingInfo("lengths", "1", 2)
+
+    def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
+        return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        return np.array([len(text), 0], np.float32)
+
+
+class Share:
+    """A logit is the share of the query's words that a text has."""
+
+    info: Mapping[str, str | int] = {"name": "share"}
+    blend = Blend((Formula(1.0, {"logit": 2.0}), Formula(5.0, {"logit": 9.0, "cosine": 1.0})))
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        if any(len(query) > 100 for query, _ in pairs):
+            raise QueryTooLong("the query is too long")
+        return [Scored(self.logit(*pair), (0, len(pair[1]))) for pair in pairs]
+
+    def logit(self, query: str, text: str) -> float:
+        if "nan" in text:
+            return float("nan")
+        return len(set(query.split()) & set(text.split())) / len(query.split())
+
+
+def make_service(
+    store: Store | None = None,
+    *,
+    models: Models | None = None,
+    reranker: bool = True,
+    **settings: object,
+) -> Service:
+    """A service over `store` (an empty one), `models` (stand-ins) and these settings."""
+    return Service(
+        config.load(settings, {}, []),
+        models or Models(Lengths(), Share() if reranker else None),
+        lambda: store or ListStore([]),
+    )
