@@ -23,7 +23,7 @@ from search.rerank.gate import margin
 from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
 from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
-from search.types import Candidate, Condition, Hit, Ranking, passage_input
+from search.types import Candidate, Cause, Condition, Hit, Ranking, passage_input
 
 MAX_HIGHLIGHTED = 10
 MIN_HIGHLIGHTED_SHARE = 0.2
@@ -64,13 +64,16 @@ class Search:
         self.clock.lap("retrieve")
         first = first_stage_order(candidates)
         reason, failed = None, False
+        cause: Cause | None = None
         try:
             hits = self._rerank(candidates, first)
         except NotRerankedError as skipped:
             hits, reason, failed = first, skipped.reason, skipped.failed
+            cause = skipped.cause
             if skipped.log_odds:
                 hits = with_probabilities(first, skipped.log_odds)
         if hits and self.scored < len(candidates) and reason is None:
+            cause = "deadline"
             reason = (
                 f"the deadline of {settings.deadline_ms:g} ms passed after {self.scored} of "
                 f"{len(candidates)} passages"
@@ -94,6 +97,7 @@ class Search:
             if passing
             else why_nothing(self.store, self.filters, settings.threshold, hits),
             notes=self._notes(),
+            cause=cause,
         )
 
     def _rerank(self, candidates: Sequence[Candidate], first: Sequence[Hit]) -> list[Hit]:
@@ -105,10 +109,10 @@ class Search:
             scored = self._score(reranker, pairs)
         except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
             log_fault("the reranker failed", error)
-            raise NotRerankedError(f"the reranker failed: {in_short(error)}", True) from None
+            raise NotRerankedError(f"the reranker failed: {in_short(error)}", "failed") from None
         self.clock.lap("rerank")
         if not scored:
-            raise NotRerankedError(self._too_late("before a passage was scored"), True)
+            raise NotRerankedError(self._too_late("before a passage was scored"), "deadline")
         self.scored, self.reranker = len(scored), reranker
         blend = self._adapted(reranker.blend)
         log_odds = [
@@ -119,9 +123,9 @@ class Search:
 
     def _check_worth(self, first: Sequence[Hit]) -> None:
         if not self.settings.rerank:
-            raise NotRerankedError("reranking is switched off")
+            raise NotRerankedError("reranking is switched off", "off")
         if not first:
-            raise NotRerankedError("the first stage found nothing")
+            raise NotRerankedError("the first stage found nothing", "nothing found")
         gate = self.settings.gate
         if gate is None:
             return
@@ -131,7 +135,7 @@ class Search:
         lead = margin([c.score if o is None else o for c, o in zip(found, log_odds, strict=True)])
         if lead >= gate:
             reason = f"the first stage is sure (margin {lead:.3f} ≥ gate {gate:.3f})"
-            raise NotRerankedError(reason, log_odds=log_odds)
+            raise NotRerankedError(reason, "gate", log_odds)
 
     def _adapted(self, blend: Blend) -> Blend:
         """The blend as the settings want it, for cosines of this store's embedding model."""
@@ -145,9 +149,9 @@ class Search:
             return self.provider.get(self.clock.seconds_left())
         except TimeoutError:
             late = self._too_late("while the reranker was being loaded")
-            raise NotRerankedError(late, True) from None
+            raise NotRerankedError(late, "deadline") from None
         except ModelError as error:
-            raise NotRerankedError(f"the reranker failed: {error}", True) from None
+            raise NotRerankedError(f"the reranker failed: {error}", "failed") from None
         finally:
             if not ready:
                 self.clock.lap("load")
@@ -210,10 +214,9 @@ class NotRerankedError(Exception):
     `log_odds` of each document, where the first stage is trusted to say how sure it is.
     """
 
-    def __init__(
-        self, reason: str, failed: bool = False, log_odds: Sequence[float | None] = ()
-    ) -> None:
-        self.reason, self.failed, self.log_odds = reason, failed, log_odds
+    def __init__(self, reason: str, cause: Cause, log_odds: Sequence[float | None] = ()) -> None:
+        self.reason, self.cause, self.log_odds = reason, cause, log_odds
+        self.failed = cause in ("deadline", "failed")
 
 
 class Clock:

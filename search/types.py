@@ -20,6 +20,9 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 Kind = Literal["text", "number", "boolean"]
 """What a metadata value is; it is compared with values of its own kind only."""
 
+Cause = Literal["off", "nothing found", "gate", "deadline", "failed"]
+"""Why an answer is not, or not wholly, in the cross-encoder's order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -229,8 +232,9 @@ class Ranking:
     """An answer and how it was made.
 
     `reranked` is "partial" when a deadline ended it: the passages read by then come first, the
-    others follow in the first stage's order. `reason` says why it is not True, else None; `failed`
-    when it should have been. `before` is the first stage's order, as long as `hits`.
+    others follow in the first stage's order. `reason` says why it is not True, else None, and
+    `cause` in a word; `failed` when it should have been. `before` is the first stage's order, as
+    long as `hits`.
     """
 
     query: str
@@ -247,6 +251,7 @@ class Ranking:
     """Why there are no hits, and what may help; None when there are some."""
     notes: tuple[str, ...] = ()
     """What the reader of this answer should know, for example that the gate does not fit."""
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

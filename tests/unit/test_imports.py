@@ -77,6 +77,7 @@ ONLY_IN = {
     "matplotlib": {"search.evaluate.plots"},
     "starlette": {"search.serve"},
     "fastapi": {"search.serve"},
+    "prometheus_client": {"search.serve.metrics"},
 }
 
 
