@@ -109,6 +109,10 @@ class Embedder:
         """For cutting documents into passages; free of torch."""
         return PassageTokenizer(self._tokenizer, self._max_tokens, self._prefixes[1])
 
+    def unreadable(self, text: str) -> str | None:
+        """What this model cannot read, if most of `text` is that; else None."""
+        return self._tokenizer.unreadable(text)
+
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(len(texts), dimensions); a text longer than the model's input is cut at its end."""
         return self._encode([self._prefixes[1] + text for text in texts])

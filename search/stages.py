@@ -23,7 +23,15 @@ from search.rerank.gate import margin
 from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
 from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
-from search.types import Candidate, Cause, Condition, Hit, Ranking, passage_input
+from search.types import (
+    Candidate,
+    Cause,
+    Condition,
+    Hit,
+    Ranking,
+    RetrievalMode,
+    passage_input,
+)
 
 MAX_HIGHLIGHTED = 10
 MIN_HIGHLIGHTED_SHARE = 0.2
@@ -51,14 +59,18 @@ class Search:
         self.clock = Clock(settings.deadline_ms)
         self.scored = 0
         self.reranker: Reranker | None = None
+        # What each model cannot read of the query, where that is most of it.
+        self.foreign_to_vectors = store.unreadable(query)
+        self.foreign_to_reranker = provider.unreadable(query) if settings.rerank else None
 
     def run(self) -> Ranking:
         """The answer. Raises StoreError; a fault of the model is part of the answer."""
         settings = self.settings
-        if settings.rerank and settings.gate is None:
+        if settings.rerank and settings.gate is None and not self.foreign_to_reranker:
             self.provider.start()  # the model loads while the store is searched
+        retrieval: RetrievalMode = "bm25" if self.foreign_to_vectors else settings.retrieval
         found = self.store.retrieve(
-            self.query, settings.candidates, self.filters, settings.retrieval, settings.alpha
+            self.query, settings.candidates, self.filters, retrieval, settings.alpha
         )
         candidates, copies = fold(found)
         self.clock.lap("retrieve")
@@ -126,6 +138,12 @@ class Search:
             raise NotRerankedError("reranking is switched off", "off")
         if not first:
             raise NotRerankedError("the first stage found nothing", "nothing found")
+        if self.foreign_to_reranker:
+            raise NotRerankedError(
+                f"the reranker {self.settings.model} cannot read this query "
+                f"({self.foreign_to_reranker})",
+                "unreadable",
+            )
         gate = self.settings.gate
         if gate is None:
             return
@@ -197,6 +215,17 @@ class Search:
         return f"the deadline of {self.settings.deadline_ms:g} ms passed {when}"
 
     def _notes(self) -> tuple[str, ...]:
+        return (*self._note_on_vectors(), *self._note_on_gate())
+
+    def _note_on_vectors(self) -> tuple[str, ...]:
+        if not self.foreign_to_vectors or self.settings.retrieval == "bm25":
+            return ()
+        return (
+            f"found by BM25 alone: the embedding model {self.embedding or ''} cannot read this "
+            f"query ({self.foreign_to_vectors}), so that its vector would say nothing",
+        )
+
+    def _note_on_gate(self) -> tuple[str, ...]:
         """A gate is a margin of one retrieval's scores, chosen for one model's gain."""
         gate, tuned_for = self.settings.gate, self.settings.gate_tuned_for
         used = f"{self.settings.retrieval} {self.settings.model}"

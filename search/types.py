@@ -20,7 +20,7 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 Kind = Literal["text", "number", "boolean"]
 """What a metadata value is; it is compared with values of its own kind only."""
 
-Cause = Literal["off", "nothing found", "gate", "deadline", "failed"]
+Cause = Literal["off", "nothing found", "unreadable", "gate", "deadline", "failed"]
 """Why an answer is not, or not wholly, in the cross-encoder's order."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,13 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
 from search.errors import ModelError
+from search.models import scripts
+from search.models.remembered import remember
 
 Span = tuple[int, int]
 """Characters of a text, end exclusive."""
+
+UNKNOWN = ("[UNK]", "<unk>")
 
 
 class Tokens(NamedTuple):
@@ -39,6 +44,7 @@ class Tokenizer:
             raise ModelError(f"{path}: cannot be read as a tokenizer: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._path = path
 
     @property
     def vocabulary_size(self) -> int:
@@ -54,6 +60,32 @@ class Tokenizer:
     def token_offsets(self, text: str) -> list[Span]:
         """The characters of each token of `text`; nothing is cut off."""
         return self.encode([text])[0].offsets
+
+    def unreadable(self, text: str) -> str | None:
+        """What the model cannot read, if most of `text` is that: "Cyrillic letters"; else None."""
+        if text.isascii():
+            return None
+        unknown = {self._tokenizer.token_to_id(name) for name in UNKNOWN}
+        encoding = self.encode([text])[0]
+        words: dict[int | None, list[tuple[str, bool]]] = {}
+        for word, token, (start, end) in zip(
+            encoding.word_ids, encoding.ids, encoding.offsets, strict=True
+        ):
+            words.setdefault(word, []).append((text[start:end], token not in unknown))
+        return scripts.mostly_lost(words.values(), self._scripts)
+
+    @cached_property
+    def _scripts(self) -> frozenset[str]:
+        """The scripts that the model reads; remembered, as a large vocabulary takes a second."""
+        found = remember(
+            "scripts", [self._path], lambda: " ".join(sorted(scripts.read_by(self._words())))
+        )
+        return frozenset(found.split())
+
+    def _words(self) -> Iterator[str]:
+        """The vocabulary as text; some tokenizers spell other letters than ASCII in bytes."""
+        ids = range(self.vocabulary_size)
+        return iter(self._tokenizer.decode_batch([[i] for i in ids], skip_special_tokens=False))
 
     def template(self, first: str, second: str | None = None) -> Template:
         """How this tokenizer wraps one text, or a pair, in special tokens; from an example."""

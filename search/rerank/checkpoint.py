@@ -72,6 +72,14 @@ def find_blend(name: str) -> Blend:
         return Blend()
 
 
+def find_tokenizer(name: str) -> Tokenizer | None:
+    """The tokenizer of the model `name`; None where it cannot be read (loading says why)."""
+    try:
+        return Tokenizer(BUNDLED if name == "bundled" else find_folder(name))
+    except ModelError:
+        return None
+
+
 def read_blend(folder: Path) -> Blend:
     """The optional rerank.json, which `search.evaluate --write-model` writes; see `Blend`."""
     path = folder / SETTINGS

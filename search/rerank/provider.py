@@ -12,8 +12,9 @@ from typing import Protocol
 
 from config import Settings
 from search.errors import ModelError, SearchError
+from search.models.tokens import Tokenizer
 from search.rerank.blend import Blend
-from search.rerank.checkpoint import find_blend
+from search.rerank.checkpoint import find_blend, find_tokenizer
 from search.rerank.encoder import CrossEncoder, Scored
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,12 @@ class RerankerProvider:
         load: Callable[[], Reranker],
         clock: Callable[[], float] = time.monotonic,
         blend: Callable[[], Blend] = Blend,
+        tokenizer: Callable[[], Tokenizer | None] = lambda: None,
     ) -> None:
-        """`blend` reads the model's blend without loading the model."""
+        """`blend` and `tokenizer` read the model's own without loading the model."""
         self._load = load
         self._read_blend = blend
+        self._read_tokenizer = tokenizer
         self._clock = clock
         self._lock = Lock()
         self._attempt: Future[Reranker] | None = None
@@ -64,12 +67,25 @@ class RerankerProvider:
     @classmethod
     def of(cls, settings: Settings) -> RerankerProvider:
         """The reranker that `settings` describe."""
-        return cls(lambda: CrossEncoder.load(settings), blend=lambda: find_blend(settings.model))
+        return cls(
+            lambda: CrossEncoder.load(settings),
+            blend=lambda: find_blend(settings.model),
+            tokenizer=lambda: find_tokenizer(settings.model),
+        )
 
     @cached_property
     def blend(self) -> Blend:
         """The model's blend, whether or not the model is loaded."""
         return self._read_blend()
+
+    def unreadable(self, query: str) -> str | None:
+        """What the model cannot read, if most of `query` is that; known without loading it."""
+        tokenizer = None if query.isascii() else self._tokenizer
+        return None if tokenizer is None else tokenizer.unreadable(query)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer | None:
+        return self._read_tokenizer()
 
     @property
     def ready(self) -> bool:

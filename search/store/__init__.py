@@ -42,6 +42,9 @@ class Embedder(Protocol):
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """(dimensions,)"""
 
+    def unreadable(self, text: str) -> str | None:
+        """What it cannot read, if most of `text` is that ("Cyrillic letters"); else None."""
+
 
 def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
     """A value is a scalar or a tuple of scalars, which JSON has as a list. Raises StoreError."""
@@ -95,6 +98,12 @@ class Store(Protocol):
         """The k passages nearest the query, best first, ranks from 1; higher scores are better.
 
         `alpha` is the weight of the vector ranking in hybrid (0–1); None: as the settings say.
+        """
+
+    def unreadable(self, query: str) -> str | None:
+        """What the embedding model cannot read, if most of `query` is that; else None.
+
+        The vector ranking of such a query is noise; BM25 finds its words in any script.
         """
 
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:

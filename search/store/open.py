@@ -75,3 +75,6 @@ class _Reporting:
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         return self._model.encode_query(text)
+
+    def unreadable(self, text: str) -> str | None:
+        return self._model.unreadable(text)

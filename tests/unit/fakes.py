@@ -26,6 +26,8 @@ class ListStore:
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.candidates = list(candidates)
+        self.modes: list[RetrievalMode] = []
+        self.foreign: str | None = None
 
     def retrieve(
         self,
@@ -35,6 +37,7 @@ class ListStore:
         mode: RetrievalMode = "hybrid",
         alpha: float | None = None,
     ) -> list[Candidate]:
+        self.modes.append(mode)
         return self.candidates[:k]
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
@@ -60,6 +63,9 @@ class ListStore:
 
     def fields(self) -> Mapping[str, frozenset[Kind]]:
         return {}
+
+    def unreadable(self, query: str) -> str | None:
+        return self.foreign
 
     def check(self, sample: int | None = None) -> list[Fault]:
         return []

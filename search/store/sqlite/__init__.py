@@ -210,6 +210,10 @@ class SqliteStore:
             lambda connection: _ranked(connection, self._vectors, vector, words, k, filters, weight)
         )
 
+    def unreadable(self, query: str) -> str | None:
+        """What the embedding model cannot read, if most of `query` is that."""
+        return self._embedder.unreadable(query)
+
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
         """Faults of the file and of what belongs together in it; a sample is embedded again."""
         dimensions = self._embedder.info.dimensions

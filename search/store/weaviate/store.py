@@ -217,6 +217,11 @@ class WeaviateStore:
                     self._require_model_service(error)
                 raise
 
+    def unreadable(self, query: str) -> str | None:
+        """As far as the model that embeds queries is known here."""
+        reader = None if query.isascii() else self._vectors.reader
+        return None if reader is None else reader.unreadable(query)
+
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
         """Documents that are not whole, or that an index lacks; reads a little of every passage.
 

@@ -24,7 +24,7 @@ from weaviate.exceptions import (
 )
 
 from config import WeaviateSettings
-from search.errors import ModelMismatch, StoreError, StoreMissing
+from search.errors import ModelError, ModelMismatch, StoreError, StoreMissing
 from search.store import Embedder
 from search.store.weaviate import schema
 from search.store.weaviate.client import Server
@@ -83,6 +83,15 @@ class Vectors:
             return None
         self._require(self._ours.info.can_read(self.embedding))
         return self._ours
+
+    @cached_property
+    def reader(self) -> Embedder | None:
+        """Our model where it filled the class, whoever runs it; None where another one did."""
+        if self.embedding.name == self.vectorizer:
+            return None
+        with suppress(ModelError):
+            return self._ours if self._ours.info.can_read(self.embedding) else None
+        return None
 
     @cached_property
     def of_passages(self) -> Embedder | None:
