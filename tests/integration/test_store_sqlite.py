@@ -30,7 +30,11 @@ from search.errors import (
     StoreUnavailable,
 )
 from search.store.sqlite import SqliteStore
+from search.store.sqlite import memory as memory_module
 from search.store.sqlite.connection import connect, transaction, translate_errors
+from search.store.sqlite.expressions import match_terms
+from search.store.sqlite.memory import Lookup, Memory
+from search.store.sqlite.rankings import Query, Scan
 from search.types import Condition, Entry, RetrievalMode, Source, Stored
 
 MODES: list[RetrievalMode] = ["hybrid", "near_text", "bm25"]
@@ -613,7 +617,77 @@ def test_vectors_in_memory_give_what_a_scan_gives(tmp_path: Path) -> None:
         for _ in range(3):
             for filters, expected in zip(cases, scanned, strict=True):
                 assert found(store, "salt risk", *filters) == pytest.approx(expected, abs=1e-5)
-        assert store._vectors._matrix is not None
+        held = store._memory._snapshot
+        assert held is not None
+        assert held.vectors is not None
+
+
+TEXTS = {
+    "en": ["heart", "hearts", "risk", "riskier", "the", "salt", "Salz", "ß", "n1", "n2", "n3"],
+    "de": ["Herz", "Herzen", "Salz", "salz", "und", "Blutdruck", "n1", "n2", "n3"],
+    "zh": ["高血压", "血压", "高", "癌", "癌症", "BP", "心脏病", "心", "n1"],
+}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("seed", range(3))
+def test_words_in_memory_give_what_fts5_gives(tmp_path: Path, language: str, seed: int) -> None:
+    """To the last bit and in the same order: deletions, filters, titles, equal scores, each k."""
+    rng = random.Random(seed)
+
+    def text(longest: int) -> str:
+        # Some words far more often than others, as in any language.
+        weights = [1 / (1 + i) ** 2 for i in range(len(TEXTS[language]))]
+        return " ".join(rng.choices(TEXTS[language], weights, k=rng.randrange(1, longest)))
+
+    path = tmp_path / "s.db"
+    with closing(SqliteStore(path, HashedWords(), language=language, create=True)) as store:
+        for _ in range(2):  # the second time replaces half of them
+            store.put(
+                [
+                    entry(f"d{i}", text(30), text(9), title=text(4), year=rng.randrange(9))
+                    for i in rng.sample(range(400), 300)
+                ]
+            )
+        store.delete([f"d{i}" for i in range(0, 400, 7)])
+    with closing(connect(path, read_only=True)) as connection:
+        memory = Memory()
+        for _ in range(40):
+            terms = match_terms(text(6), language)
+            filters = rng.choice([(), (Condition("year", "<", 3),), (Condition("year", "=", 99),)])
+            query = Query(None, terms, filters)
+            scan = Scan(connection, query)
+            read = memory.rankings(connection, query)
+            k = rng.choice([1, 5, 100, 1000])
+            assert list(read.bm25(k).items()) == list(scan.bm25(k).items())
+            some = rng.sample([key for (key,) in connection.execute("SELECT key FROM passages")], 9)
+            assert read.bm25_of(some) == scan.bm25_of(some)
+        assert isinstance(read, Lookup)
+
+
+def test_words_are_forgotten_where_they_take_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_module, "MAX_WORD_BYTES", 1500)
+    with closing(create(tmp_path / "s.db")) as store:
+        store.put([entry("d1", "heart salt risk stroke diet")])
+        for _ in range(2):
+            for word in ("heart", "salt", "risk", "stroke"):
+                assert [c.document_id for c in store.retrieve(word, 1, mode="bm25")] == ["d1"]
+        held = store._memory._snapshot
+        assert held is not None
+        assert list(held.words) == ['"risk"', '"stroke"']
+
+
+def test_a_word_index_of_other_passages_is_scanned(tmp_path: Path) -> None:
+    """Damage that `--verify` names; a search goes on as it does from the file."""
+    with closing(create(tmp_path / "s.db")) as store:
+        store.put([entry("d1", "heart"), entry("d2", "salt")])
+    with closing(connect(tmp_path / "s.db")) as other:
+        other.execute("INSERT INTO words (rowid, title, text) VALUES (99, '', 'heart')")
+    with closing(SqliteStore(tmp_path / "s.db", HashedWords())) as store:
+        for _ in range(3):
+            assert [c.document_id for c in store.retrieve("heart", 5, mode="bm25")] == ["d1"]
 
 
 def test_vectors_in_memory_follow_every_writer(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from threading import RLock
 from typing import Any, TypeVar
 
 import apsw
-import numpy as np
-from numpy.typing import NDArray
 
 from search.errors import StoreError, StoreMissing, StoreUnavailable
 from search.store import DEFAULT_SAMPLE, Embedder, metadata_from_json
@@ -24,8 +22,9 @@ from search.store.sqlite.connection import (
     transaction,
     translate_errors,
 )
-from search.store.sqlite.expressions import match_expression
-from search.store.sqlite.vectors import MARK_WRITTEN, Vectors
+from search.store.sqlite.expressions import match_terms
+from search.store.sqlite.memory import MARK_WRITTEN, Memory
+from search.store.sqlite.rankings import Query
 from search.types import (
     Candidate,
     Condition,
@@ -102,8 +101,8 @@ class SqliteStore:
         check_path(path)
         if not create and not path.is_file():
             raise StoreMissing(schema.missing(path))
-        self._vectors = Vectors()
-        self._readers = Readers(path, self._prepare_reader, self._vectors.forget)
+        self._memory = Memory()
+        self._readers = Readers(path, self._prepare_reader, self._memory.forget)
         self._writer = connect(path, create=True) if create else None
         try:
             if self._writer is not None:
@@ -204,10 +203,11 @@ class SqliteStore:
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         vector = None if mode == "bm25" else self._embedder.encode_query(query)
-        words = None if mode == "near_text" else match_expression(query, self._language)
+        terms = None if mode == "near_text" else match_terms(query, self._language)
+        asked = Query(vector, terms, filters)
         weight = self._alpha if alpha is None else alpha
         return self._readers.read(
-            lambda connection: _ranked(connection, self._vectors, vector, words, k, filters, weight)
+            lambda connection: _ranked(connection, self._memory, asked, k, weight)
         )
 
     def unreadable(self, query: str) -> str | None:
@@ -292,27 +292,17 @@ class SqliteStore:
 
 
 def _ranked(
-    connection: apsw.Connection,
-    vectors: Vectors,
-    vector: NDArray[np.float32] | None,
-    words: str | None,
-    k: int,
-    filters: Sequence[Condition],
-    alpha: float,
+    connection: apsw.Connection, memory: Memory, query: Query, k: int, alpha: float
 ) -> list[Candidate]:
     """By both rankings, fused, or by the one that has something to go by."""
-    both = vector is not None and words is not None
+    both = query.vector is not None and query.terms is not None
     depth = max(FUSION_DEPTH, k) if both else k
-    cosine = {} if vector is None else vectors.nearest(connection, vector, depth, filters)
-    bm25 = {} if words is None else rankings.bm25(connection, words, depth, filters)
+    read = memory.rankings(connection, query)
+    cosine, bm25 = read.nearest(depth), read.bm25(depth)
     scores = relative_score_fusion(cosine, bm25, alpha) if both else cosine or bm25
     best = list(scores.items())[:k]
-    if vector is not None:
-        unknown = [key for key, _ in best if key not in cosine]
-        cosine |= rankings.cosines_of(connection, vector, unknown)
-    if words is not None:
-        unknown = [key for key, _ in best if key not in bm25]
-        bm25 |= rankings.bm25_of(connection, words, unknown)
+    cosine |= read.cosines_of([key for key, _ in best if key not in cosine])
+    bm25 |= read.bm25_of([key for key, _ in best if key not in bm25])
     return rankings.candidates(connection, best, cosine, bm25, scores if both else {})
 
 

@@ -35,13 +35,13 @@ def tokenizer(language: str) -> str:
     return f"porter {_TOKENIZER}" if language == "en" else _TOKENIZER
 
 
-def match_expression(query: str, language: str = "en") -> str:
-    """The query's words, each once and quoted, joined by OR; empty when it has no word.
+def match_terms(query: str, language: str = "en") -> list[str]:
+    """The query's words, each once and quoted, as FTS5 takes them; none when it has no word.
 
     Quoted words hold letters, digits and marks only: no punctuation can act as FTS5 syntax.
     """
     words = without_stop_words(split_words(normalized(query).lower()), language)
-    return " OR ".join(term for word in words for term in _terms(word))
+    return [term for word in words for term in _terms(word)]
 
 
 def where_sql(conditions: Sequence[Condition]) -> tuple[str, list[Parameter]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import apsw
 import numpy as np
@@ -39,52 +40,69 @@ FROM passages JOIN documents ON documents.key = document WHERE passages.key = ?
 """
 
 
-def nearest(
-    connection: apsw.Connection,
-    query: NDArray[np.float32],  # (dimensions,)
-    k: int,
-    filters: Sequence[Condition],
-) -> dict[int, float]:
-    """Cosine similarity (-1 to 1) of the k nearest passages, best first."""
-    passages, parameters = _passages(filters)
-    only = f"WHERE passage IN {passages}" if filters else ""
-    rows = connection.execute(_NEAREST.format(only=only), (_as_blob(query), *parameters, k))
-    # sqlite-vec gives the cosine distance, 1 - similarity; inside the project higher is better.
-    return {key: 1.0 - distance for key, distance in rows}
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for; None where that ranking takes no part."""
+
+    vector: NDArray[np.float32] | None  # (dimensions,)
+    terms: Sequence[str] | None
+    """Expressions of FTS5, of which a passage holds one at least."""
+    filters: Sequence[Condition] = ()
 
 
-def cosines_of(
-    connection: apsw.Connection, query: NDArray[np.float32], keys: Collection[int]
-) -> dict[int, float]:
-    """Cosine similarity of these passages."""
-    rows = connection.execute(_COSINE_OF, (_as_blob(query), json.dumps(list(keys))))
-    return {key: 1.0 - distance for key, distance in rows} if keys else {}
+class Scan:
+    """Both rankings of one query, read from the file."""
 
+    def __init__(self, connection: apsw.Connection, query: Query) -> None:
+        self._connection = connection
+        self._query = query
 
-def bm25(
-    connection: apsw.Connection, expression: str, k: int, filters: Sequence[Condition]
-) -> dict[int, float]:
-    """BM25 (k1 = 1.2, b = 0.75) of the k best passages that match; none for an empty expression."""
-    if not expression:
-        return {}
-    passages, parameters = _passages(filters)
-    only = f"AND +rowid IN {passages}" if filters else ""
-    rows = connection.execute(
-        _BM25.format(only=only), (TITLE_WEIGHT, TEXT_WEIGHT, expression, *parameters, k)
-    )
-    # FTS5 gives BM25 negated, so that an ascending sort puts the best first.
-    return {key: -rank for key, rank in rows}
+    def nearest(self, k: int) -> dict[int, float]:
+        """Cosine similarity (-1 to 1) of the k nearest passages, best first."""
+        query = self._query
+        if query.vector is None:
+            return {}
+        passages, parameters = _passages(query.filters)
+        only = f"WHERE passage IN {passages}" if query.filters else ""
+        rows = self._connection.execute(
+            _NEAREST.format(only=only), (_as_blob(query.vector), *parameters, k)
+        )
+        # sqlite-vec gives the cosine distance, 1 - similarity; inside the project higher is better.
+        return {key: 1.0 - distance for key, distance in rows}
 
+    def cosines_of(self, keys: Collection[int]) -> dict[int, float]:
+        """Cosine similarity of these passages."""
+        if self._query.vector is None or not keys:
+            return {}
+        parameters = (_as_blob(self._query.vector), json.dumps(list(keys)))
+        rows = self._connection.execute(_COSINE_OF, parameters)
+        return {key: 1.0 - distance for key, distance in rows}
 
-def bm25_of(
-    connection: apsw.Connection, expression: str, keys: Collection[int]
-) -> dict[int, float]:
-    """BM25 of these passages; 0 for one that does not match."""
-    scores = dict.fromkeys(keys, 0.0)
-    if keys and expression:
-        parameters = (TITLE_WEIGHT, TEXT_WEIGHT, expression, json.dumps(list(keys)))
-        scores |= {key: -rank for key, rank in connection.execute(_BM25_OF, parameters)}
-    return scores
+    def bm25(self, k: int) -> dict[int, float]:
+        """BM25 (k1 = 1.2, b = 0.75) of the k best passages that match, best first."""
+        query = self._query
+        if not query.terms:
+            return {}
+        passages, parameters = _passages(query.filters)
+        only = f"AND +rowid IN {passages}" if query.filters else ""
+        rows = self._connection.execute(
+            _BM25.format(only=only),
+            (TITLE_WEIGHT, TEXT_WEIGHT, _expression(query.terms), *parameters, k),
+        )
+        # FTS5 gives BM25 negated, so that an ascending sort puts the best first.
+        return {key: -rank for key, rank in rows}
+
+    def bm25_of(self, keys: Collection[int]) -> dict[int, float]:
+        """BM25 of these passages; 0 for one that does not match."""
+        terms = self._query.terms
+        if terms is None:
+            return {}
+        scores = dict.fromkeys(keys, 0.0)
+        if keys and terms:
+            wanted = json.dumps(list(keys))
+            parameters = (TITLE_WEIGHT, TEXT_WEIGHT, _expression(terms), wanted)
+            scores |= {key: -rank for key, rank in self._connection.execute(_BM25_OF, parameters)}
+        return scores
 
 
 def candidates(
@@ -134,6 +152,10 @@ def _passages(filters: Sequence[Condition]) -> tuple[str, list[Parameter]]:
         f"WHERE {condition})",
         parameters,
     )
+
+
+def _expression(terms: Sequence[str]) -> str:
+    return " OR ".join(terms)
 
 
 def _as_blob(vector: NDArray[np.float32]) -> bytes:
