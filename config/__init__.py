@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from config.flags import add_shared_flags, parse_set
 
 if TYPE_CHECKING:
+    from config.serve import ServeSettings
     from config.settings import (
         Loaded,
         Settings,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Loaded",
+    "ServeSettings",
     "Settings",
     "WeaviateSettings",
     "add_shared_flags",

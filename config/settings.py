@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from config.serve import ServeSettings
 from config.weaviate import WeaviateSettings
 from search.errors import ConfigError
 from search.types import RetrievalMode
@@ -20,11 +21,12 @@ from search.types import RetrievalMode
 DEFAULTS = Path(__file__).with_name("default.yaml")
 USER_FILE = Path("search.yaml")
 ENVIRONMENT_PREFIX = "SEARCH_"
-SECTION = "weaviate"
+# Settings in groups, `weaviate.collection`: a group's name, and what it holds.
+SECTIONS: Mapping[str, type[BaseModel]] = {"serve": ServeSettings, "weaviate": WeaviateSettings}
 # Names that users of Weaviate already export; each stands for one setting.
 KNOWN_VARIABLES = {"WEAVIATE_URL": "weaviate_url", "WEAVIATE_API_KEY": "weaviate.api_key"}
 # Settings whose values are never shown.
-SECRETS = ("weaviate.api_key", "weaviate.headers")
+SECRETS = ("serve.keys", "weaviate.api_key", "weaviate.headers")
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ class Settings(BaseModel):
     blend: float | None = Field(ge=0)
     gate: float | None = Field(ge=0)
     gate_tuned_for: str | None
+
+    serve: ServeSettings
 
     @field_validator("store", "model", "embedding_model", mode="before")
     @classmethod
@@ -181,29 +185,35 @@ def _unset(value: Any) -> Any:
 
 def _known() -> list[str]:
     """The name of every setting; those of a section with the section's before a dot."""
-    names = [name for name in Settings.model_fields if name != SECTION]
-    return names + [f"{SECTION}.{name}" for name in WeaviateSettings.model_fields]
+    names = [name for name in Settings.model_fields if name not in SECTIONS]
+    return names + [f"{name}.{key}" for name, kind in SECTIONS.items() for key in kind.model_fields]
 
 
 def _flat(layer: Mapping[str, Any], origin: str) -> Iterator[tuple[str, Any]]:
     """{"weaviate": {"api_key": x}} → ("weaviate.api_key", x). Raises ConfigError."""
     for name, value in layer.items():
-        if name != SECTION:
+        if name not in SECTIONS:
             yield name, value
         elif isinstance(value, dict):
-            yield from ((f"{SECTION}.{key}", below) for key, below in value.items())
+            yield from ((f"{name}.{key}", below) for key, below in value.items())
         elif value is not None:
+            example = next(iter(SECTIONS[name].model_fields))
             raise ConfigError(
-                f"setting {SECTION!r} ({origin}) is a section and has no value of its own; "
-                f"found {value!r}, expected for example {SECTION}.collection"
+                f"setting {name!r} ({origin}) is a section and has no value of its own; "
+                f"found {value!r}, expected for example {name}.{example}"
             )
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """("weaviate.api_key", x) → {"weaviate": {"api_key": x}}."""
-    prefix = f"{SECTION}."
-    section = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
-    return {k: v for k, v in values.items() if not k.startswith(prefix)} | {SECTION: section}
+    nested: dict[str, Any] = {name: {} for name in SECTIONS}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        if key and section in SECTIONS:
+            nested[section][key] = value
+        else:
+            nested[name] = value
+    return nested
 
 
 def _value(settings: Settings, name: str) -> Any:
@@ -217,7 +227,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
-        name = ".".join(path[: 2 if path[0] == SECTION else 1])
+        name = ".".join(path[: 2 if path[0] in SECTIONS else 1])
         origin = origins.get(name, "default")
         if problem["type"] == "extra_forbidden":
             similar = difflib.get_close_matches(name, _known(), 1)

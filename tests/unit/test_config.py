@@ -161,3 +161,33 @@ def test_the_tests_do_not_read_the_search_yaml_beside_them(
     (tmp_path / "search.yaml").write_text("limit: 77\n")
     monkeypatch.chdir(tmp_path)
     assert config.load().limit == 10
+
+
+KEYS = "{team: write secret-secret-secret, page: read another-secret-one}"
+
+
+def test_keys_are_read_and_never_shown() -> None:
+    loaded = config.load_all({}, {"SEARCH_SERVE__KEYS": KEYS})
+    keys = loaded.settings.serve.keys
+    assert {name: key.may for name, key in keys.items()} == {"team": "write", "page": "read"}
+    assert keys["page"].secret.get_secret_value() == "another-secret-one"
+    assert "secret-" not in f"{loaded.settings} {loaded.settings!r} {keys}"
+    assert config.plain(loaded, "serve.keys") == "hidden"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "{team: secret-secret-secret}",
+        "{team: write secret}",
+        "{team: write secret secret secret}",
+        "{team: admin secret-secret-secret}",
+        "{a: read secret-secret-secret, b: write secret-secret-secret}",
+        "[secret-secret-secret]",
+        "{secret-secret-secret",
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused_unshown(keys: str) -> None:
+    with pytest.raises(ConfigError, match=r"'serve.keys' \(flags\)") as caught:
+        config.load({"serve.keys": keys})
+    assert "secret" not in str(caught.value)
