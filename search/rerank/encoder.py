@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +35,14 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One pair's result: `logit` of its best window, and that window's characters of the text."""
+    """One pair's result: `logit` of its best window, and that window's characters of the text.
+
+    `tokens` is how many the model read for it, in all its windows; 0 where it did not have to.
+    """
 
     logit: float
     span: Span
+    tokens: int = field(default=0, compare=False)
 
 
 class CrossEncoder:
@@ -139,10 +143,12 @@ class CrossEncoder:
                 f"that are not numbers, in {self._engine.placement.precision}: set precision=fp32"
             )
         best: dict[int, Scored] = {}
+        read = [0] * len(pairs)
         for window, logit in zip(windows, logits.tolist(), strict=True):
+            read[window.pair] += len(window.tokens.ids)
             if window.pair not in best or logit > best[window.pair].logit:
                 best[window.pair] = Scored(logit, window.span)
-        return [best[i] for i in range(len(pairs))]
+        return [replace(best[i], tokens=tokens) for i, tokens in enumerate(read)]
 
     def _probe(self, checkpoint: Checkpoint) -> str:
         """Refuse weights that cannot tell an obviously right text from an obviously wrong one."""

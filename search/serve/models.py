@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from config import Settings
 from search.embed import load_embedder
 from search.errors import ModelError
-from search.rerank import CrossEncoder
+from search.rerank import Blend, CrossEncoder, Scored
 from search.rerank.provider import Reranker, RerankerProvider
 from search.serve.merging import Answer, Merger
 from search.store import Embedder
@@ -34,8 +34,8 @@ class Models:
         self.provider = RerankerProvider(lambda: _present(reranker))
         self._reranker = reranker
         self._vectors: Merger[tuple[Task, str], Vector] = Merger(self._embed)
-        self._scores: Merger[tuple[str, str], float] | None = (
-            None if reranker is None else Merger(self._probabilities)
+        self._scores: Merger[tuple[str, str], Scored] | None = (
+            None if reranker is None else Merger(reranker.score_pairs)
         )
 
     @classmethod
@@ -56,13 +56,18 @@ class Models:
     def dimensions(self) -> int:
         return self.embedder.info.dimensions
 
-    def vector(self, text: str, task: Task) -> Answer[Vector]:
-        """One vector of length 1; a query and a passage may have prefixes of their own."""
-        text = text[:MAX_CHARACTERS]
-        return self._vectors.submit([(task, text)], len(text))
+    @property
+    def blend(self) -> Blend:
+        """How logits become probabilities. Raises ModelError without a reranker."""
+        return _present(self._reranker).blend
 
-    def scores(self, query: str, texts: Sequence[str]) -> Answer[float]:
-        """One probability for each text, in order."""
+    def vectors(self, texts: Sequence[str], task: Task) -> Answer[Vector]:
+        """One vector of length 1 each; a query and a passage may have prefixes of their own."""
+        texts = [text[:MAX_CHARACTERS] for text in texts]
+        return self._vectors.submit([(task, text) for text in texts], sum(map(len, texts)))
+
+    def scores(self, query: str, texts: Sequence[str]) -> Answer[Scored]:
+        """One result for each text, in order."""
         assert self._scores is not None
         pairs = [(query, text[:MAX_CHARACTERS]) for text in texts]
         return self._scores.submit(pairs, sum(len(text) for _, text in pairs))
@@ -93,12 +98,6 @@ class Models:
             next(rows) if task == "passage" else self.embedder.encode_query(text)
             for task, text in tasks
         ]
-
-    def _probabilities(self, pairs: list[tuple[str, str]]) -> list[float]:
-        """One for each (query, text), in order; from the logit alone: no first stage is known."""
-        assert self._reranker is not None
-        to_probability = self._reranker.blend.probability
-        return [to_probability(scored.logit) for scored in self._reranker.score_pairs(pairs)]
 
 
 def _present(reranker: Reranker | None) -> Reranker:

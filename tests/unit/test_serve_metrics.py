@@ -8,6 +8,7 @@ import pytest
 from fakes import ListStore, TableReranker, candidate
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
+from serve_fakes import make_service
 from starlette.testclient import TestClient
 
 import config
@@ -15,6 +16,7 @@ from search.errors import ModelError, StoreError
 from search.rerank import Blend
 from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
+from search.serve.app import build_app
 from search.serve.metrics import Metrics, router
 from search.types import StoreInfo
 
@@ -152,3 +154,11 @@ def test_a_store_is_counted_when_somebody_looks_but_not_each_time(
     assert scrape("two_stage_documents") is None  # no figure is better than an old one
     assert scrape("two_stage_queue_wait_seconds_sum", part="reranker") == 1.0
     assert "the store cannot be counted: gone" in caplog.text
+
+
+def test_the_service_names_its_models_and_counts_its_store() -> None:
+    with TestClient(build_app(make_service())) as client:
+        text = client.get("/metrics").text
+    assert 'two_stage_model_info{name="lengths",part="embedder",revision="1"} 1.0' in text
+    assert 'two_stage_model_info{name="share",part="reranker"' in text
+    assert "two_stage_passages " in text

@@ -6,19 +6,13 @@ modules/reranker-transformers/clients/ranker.go (1.39).
 
 from __future__ import annotations
 
-import asyncio
-import math
-
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from search.errors import InputError
-from search.serve.merging import Answer, Result, Stopped
+from search.serve.dialects import work
 from search.serve.models import Task
 from search.serve.service import Service
-
-GONE_SECONDS = 1.0
 
 
 class VectorConfig(BaseModel):
@@ -74,30 +68,15 @@ def router(service: Service) -> APIRouter:
     @routes.post("/vectors")
     async def vectors(request: Request, wanted: VectorRequest) -> VectorAnswer:
         """The vector of one text."""
-        if wanted.config.dimensions not in (None, models.dimensions):
-            raise InputError(
-                f"dimensions is {wanted.config.dimensions}; this model's vectors have "
-                f"{models.dimensions}"
-            )
-        (vector,) = await result(request, models.vector(wanted.text, wanted.config.task_type))
+        work.check_dimensions(service, wanted.config.dimensions)
+        (vector,) = await work.vectors(request, service, [wanted.text], wanted.config.task_type)
         size = len(vector)
         return VectorAnswer(text=wanted.text, vector=vector.tolist(), dim=size, dims=size)
 
     @routes.post("/rerank")
     async def rerank(request: Request, wanted: RerankRequest) -> RerankAnswer:
         """The probability of each document that it answers the query."""
-        if not models.reranks:
-            raise HTTPException(501, "this service runs without a reranker (rerank: false)")
-        found = await result(request, models.scores(wanted.query, wanted.documents))
-        if not all(map(math.isfinite, found)):
-            raise RuntimeError("the reranker gave a score that is not a number")
-        pairs = zip(wanted.documents, found, strict=True)
-        return RerankAnswer(
-            query=wanted.query,
-            scores=[DocumentScore(document=text, score=score) for text, score in pairs],
-            property=wanted.property,
-            score=max(found, default=0.0),
-        )
+        return await reranked(request, service, wanted)
 
     @routes.get("/meta")
     async def meta() -> dict[str, dict[str, str | int | float | None] | None]:
@@ -117,15 +96,14 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def result(request: Request, answer: Answer[Result]) -> list[Result]:
-    """What the model answers; work for a caller who has left is given up."""
-    waiting = asyncio.wrap_future(answer)
-    try:
-        while not waiting.done():
-            await asyncio.wait({waiting}, timeout=GONE_SECONDS)
-            if not waiting.done() and await request.is_disconnected():
-                answer.abandon()
-        return await waiting
-    except asyncio.CancelledError:
-        answer.abandon()
-        raise Stopped("the service is stopping, or the caller has left") from None
+async def reranked(request: Request, service: Service, wanted: RerankRequest) -> RerankAnswer:
+    """Probabilities in input order."""
+    found = await work.scores(request, service, wanted.query, wanted.documents, "weaviate")
+    chances = [service.models.blend.probability(scored.logit) for scored in found]
+    pairs = zip(wanted.documents, chances, strict=True)
+    return RerankAnswer(
+        query=wanted.query,
+        scores=[DocumentScore(document=text, score=score) for text, score in pairs],
+        property=wanted.property,
+        score=max(chances, default=0.0),
+    )

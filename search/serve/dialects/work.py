@@ -1,0 +1,105 @@
+"""What the dialects ask of the models: scores, vectors, and how many tokens those took."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+from fastapi import HTTPException, Request
+
+from search.embed import PassageTokenizer
+from search.errors import InputError
+from search.rerank import Scored
+from search.serve.merging import Answer, Result, Stopped
+from search.serve.models import MAX_CHARACTERS, Task, Vector
+from search.serve.service import Service
+
+GONE_SECONDS = 1.0
+
+
+async def scores(
+    request: Request, service: Service, query: str, texts: Sequence[str], protocol: str
+) -> list[Scored]:
+    """One result for each text, in order. Raises HTTPException 501 without a reranker."""
+    request.state.protocol = protocol  # an error from here on has this protocol's shape
+    service.metrics.reranked_for(protocol)
+    if not service.models.reranks:
+        raise HTTPException(501, "this service runs without a reranker (rerank: false)")
+    if not query.strip():
+        raise InputError("the query is empty: expected some words, for example a question")
+    found = await result(request, service.models.scores(query, texts))
+    if not all(math.isfinite(scored.logit) for scored in found):
+        raise RuntimeError("the reranker gave a score that is not a number")
+    return found
+
+
+async def vectors(
+    request: Request, service: Service, texts: Sequence[str], task: Task
+) -> list[Vector]:
+    """One vector for each text, in order."""
+    return await result(request, service.models.vectors(texts, task))
+
+
+async def result(request: Request, answer: Answer[Result]) -> list[Result]:
+    """What the model answers; work for a caller who has left is given up."""
+    waiting = asyncio.wrap_future(answer)
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=GONE_SECONDS)
+            if not waiting.done() and await request.is_disconnected():
+                answer.abandon()
+        return await waiting
+    except asyncio.CancelledError:
+        answer.abandon()
+        raise Stopped("the service is stopping, or the caller has left") from None
+
+
+def best_first(scored: Sequence[Scored], top: int | None = None) -> list[tuple[int, Scored]]:
+    """Positions in the request with their results; equal ones keep their order."""
+    # By logit, not by probability, which is 1.0 for all that are large.
+    return sorted(enumerate(scored), key=lambda pair: -pair[1].logit)[:top]
+
+
+def check_dimensions(service: Service, wanted: int | None) -> None:
+    """Vectors have the dimensions they were trained with; cut off, they would mean less."""
+    ours = service.models.dimensions
+    if wanted not in (None, ours):
+        raise InputError(f"dimensions is {wanted}; this model's vectors have {ours}")
+
+
+class Tokens:
+    """Counts and cuts by the embedding model's tokenizer, off the event loop."""
+
+    def __init__(self, service: Service) -> None:
+        self._tokenizer = cast(Any, service.models.embedder).tokenizer
+
+    @property
+    def most(self) -> int:
+        """Of one text, special tokens left out; the model reads no more."""
+        most: int = self._tokenizer.max_passage_tokens
+        return most
+
+    async def read(self, texts: Sequence[str]) -> int:
+        """How many tokens the model reads of all of them, special ones included."""
+        return await asyncio.to_thread(_read, self._tokenizer, texts)
+
+    async def cut(self, texts: Sequence[str], most: int) -> list[str]:
+        """The same texts without what comes after so many tokens."""
+        return await asyncio.to_thread(
+            lambda: [_cut(self._tokenizer, text, most) for text in texts]
+        )
+
+
+def _read(tokenizer: PassageTokenizer, texts: Sequence[str]) -> int:
+    inputs = tokenizer.inputs([text[:MAX_CHARACTERS] for text in texts])
+    return sum(len(tokens.ids) for tokens in inputs)
+
+
+def _cut(tokenizer: PassageTokenizer, text: str, most: int) -> str:
+    text = text[:MAX_CHARACTERS]
+    if len(text) <= most:  # a token has a character at least
+        return text
+    offsets = tokenizer.token_offsets(text)
+    return text if len(offsets) <= most else text[: offsets[most - 1][1]]
