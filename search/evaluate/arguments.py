@@ -89,7 +89,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1,
         metavar="G",
-        help="lowest grade that counts for RR, Success and R (default 1); nDCG uses all",
+        help="lowest grade that counts for RR, Success, R and, where a set has grades so high, "
+        "for probabilities (default 1); nDCG uses all",
     )
     data.add_argument(
         "--limit-queries", type=_positive, metavar="N", help="only N queries of each set, at random"

@@ -59,7 +59,8 @@ def outcomes(
 
     A candidate without a judgment counts as not relevant, as it does in every metric.
     """
-    return joined(page(task, s, best_log_odds(s, k, blend), min_grade) for s in passes)
+    least = task.least_grade(min_grade)
+    return joined(page(task, s, best_log_odds(s, k, blend), least) for s in passes)
 
 
 def page(

@@ -33,6 +33,11 @@ class Task:
         """The only documents to rank for this query; empty when the whole corpus is searched."""
         return frozenset(self.qrels[query_id]) if self.judged_pool else frozenset()
 
+    def least_grade(self, min_grade: int) -> int:
+        """The grade from which a document is relevant: `min_grade`, if any is graded so high."""
+        highest = max((max(grades.values()) for grades in self.qrels.values()), default=min_grade)
+        return min(min_grade, max(1, highest))
+
     def without_positive(self, min_grade: int = 1) -> list[str]:
         """Queries that no document of the judgments answers: every run has 0 on them."""
         return [i for i, grades in self.qrels.items() if max(grades.values()) < min_grade]

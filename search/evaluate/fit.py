@@ -137,9 +137,9 @@ def _calibrated(dev: Passes, formula: Formula, k: int, min_grade: int) -> Formul
             task,
             scored,
             best_values(scored, (inputs(scored, list(formula.weights), k) @ weights).tolist()),
-            min_grade,
+            least,
         )
-        for task, passes in dev
+        for task, passes, least in ((t, p, t.least_grade(min_grade)) for t, p in dev)
         for scored in passes
     ]
     slope, constant = calibration.platt(*calibration.joined(pages))

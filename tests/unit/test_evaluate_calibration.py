@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluate_data import scored, task
@@ -70,3 +72,15 @@ def test_a_document_is_one_outcome_however_many_passages_it_has() -> None:
     assert labels.sum() == sum(
         made.qrels[query_id].get(d, 0) >= 2 for query_id, page in pages.items() for d in page
     )
+
+
+def test_a_set_that_only_says_yes_or_no_keeps_its_yes() -> None:
+    graded = task(20, seed=6)
+    yes_or_no = replace(
+        graded,
+        qrels={q: {d: min(g, 1) for d, g in grades.items()} for q, grades in graded.qrels.items()},
+    )
+    _, labels = outcomes(yes_or_no, scored(graded), 20, Blend(), min_grade=2)
+    _, all_positive = outcomes(yes_or_no, scored(graded), 20, Blend(), min_grade=1)
+    assert labels.tolist() == all_positive.tolist()
+    assert labels.any()
