@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, known_id, to_document
 from ingest.progress import Progress
 from ingest.record import Cleaned, Record, RecordError, Rejection, location
-from ingest.rejects import Rejects
 from ingest.seen import Seen
 from search.store import Store
 from search.types import Document, Entry, Source, Stored
@@ -56,18 +56,28 @@ class Prepared:
         return self.cleaned.document
 
 
+class Rejections(Protocol):
+    """Where rejected records go."""
+
+    def add(self, rejection: Rejection) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a run works with. No store: a dry run before the first ingest."""
+    """What a run works with. No store: a dry run before the first ingest.
+
+    `take_over_hint` is what to do about an id that a document of another source has.
+    """
 
     store: Store | None
     chunker: Chunker
     seen: Seen
-    rejects: Rejects
+    rejects: Rejections
     progress: Progress
     names: FieldNames
     dry_run: bool = False
     take_over: bool = False
+    take_over_hint: str = "--take-over replaces it"
 
 
 class Pipeline:
@@ -148,7 +158,7 @@ class Pipeline:
             self.counts.taken_over += 1
             return True
         owner = location(source.file, source.line)
-        reason = f"id {item.document.id!r} belongs to {owner}; --take-over replaces it"
+        reason = f"id {item.document.id!r} belongs to {owner}; {self.tools.take_over_hint}"
         self._reject(item.record.rejected(reason))
         return False
 

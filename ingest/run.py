@@ -69,7 +69,7 @@ def ingest(job: Job, progress: Progress) -> Summary:
         tools = Tools(
             store, chunker, seen, rejects, progress, job.names, job.dry_run, job.take_over
         )
-        return _run(job, tools)
+        return _run(job, tools, rejects)
 
 
 def verify(settings: Settings) -> tuple[int, list[Fault]]:
@@ -98,7 +98,7 @@ def _opened(job: Job, progress: Progress) -> Iterator[Store | None]:
         yield store
 
 
-def _run(job: Job, tools: Tools) -> Summary:
+def _run(job: Job, tools: Tools, rejects: Rejects) -> Summary:
     started = time.monotonic()
     pipeline, skipped = Pipeline(tools), Skipped()
     try:
@@ -106,14 +106,14 @@ def _run(job: Job, tools: Tools) -> Summary:
     except KeyboardInterrupt:
         raise Interrupted(pipeline.counts) from None
     finally:
-        rejects = tools.rejects.close()
+        rejects_file = rejects.close()
     problem, unknown = _prune(job, tools, pipeline.counts, skipped) if job.prune else (None, 0)
     return Summary(
         counts=pipeline.counts,
         seconds=time.monotonic() - started,
         skipped=skipped,
         store=tools.store.describe() if tools.store is not None else None,
-        rejects=rejects,
+        rejects=rejects_file,
         dry_run=job.dry_run,
         pruned=job.prune and problem is None,
         unknown_sources=unknown,

@@ -1,10 +1,19 @@
-"""An answer in plain data: the public JSON, and the bands that name a probability."""
+"""An answer or a document in plain data: the public JSON, and the bands that name a probability."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-from search.types import Candidate, Hit, Location, PassageHit, Ranking, Source
+from search.types import (
+    Candidate,
+    Hit,
+    Location,
+    PassageHit,
+    Ranking,
+    Source,
+    StoredDocument,
+)
 
 STRONG, FAIR = 0.8, 0.4
 GOOD_SHARE = 0.5
@@ -48,6 +57,41 @@ def as_json(ranking: Ranking, passages: bool = False) -> dict[str, Any]:
     }
 
 
+def document_json(document: StoredDocument) -> dict[str, Any]:
+    """A stored document with its passages; the keys are part of the public interface."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "source": source_json(document.source),
+        "metadata": dict(document.metadata),
+        "passages": [
+            {"text": passage.text, "location": _location_json(passage.location)}
+            for passage in document.passages
+        ],
+    }
+
+
+def document_text(document: StoredDocument) -> str:
+    """The text, where neighbouring passages share words once; white space at cuts may differ."""
+    passages = [passage.text for passage in document.passages]
+    rest = [after[_shared(before, after) :] for before, after in pairwise(passages)]
+    # A passage that shares nothing begins on a line of its own.
+    pieces = [
+        piece if len(piece) < len(whole) else f"\n{piece}"
+        for piece, whole in zip(rest, passages[1:], strict=True)
+    ]
+    return "".join([*passages[:1], *pieces])
+
+
+def _shared(before: str, after: str) -> int:
+    """How many characters, from the start of a word, end one passage and begin the next."""
+    for size in range(min(len(before), len(after)), 0, -1):
+        at_word = size == len(before) or before[-size - 1].isspace()
+        if at_word and before.endswith(after[:size]):
+            return size
+    return 0
+
+
 def _hit_json(hit: Hit, passages: bool) -> dict[str, Any]:
     found = {
         "rank": hit.rank,
@@ -55,7 +99,7 @@ def _hit_json(hit: Hit, passages: bool) -> dict[str, Any]:
         "title": hit.title,
         "passage": hit.passage,
         "highlight": None if hit.highlight is None else list(hit.highlight),
-        "source": _source_json(hit.source),
+        "source": source_json(hit.source),
         "location": _location_json(hit.location),
         "score": hit.score,
         "probability": hit.probability,
@@ -78,12 +122,13 @@ def _elsewhere_json(candidate: Candidate) -> dict[str, Any]:
     return {
         "id": candidate.document_id,
         "title": candidate.title,
-        "source": _source_json(candidate.source),
+        "source": source_json(candidate.source),
         "location": _location_json(candidate.location),
     }
 
 
-def _source_json(source: Source | None) -> dict[str, Any] | None:
+def source_json(source: Source | None) -> dict[str, Any] | None:
+    """Where a document came from; None when that is not known."""
     return None if source is None else {"file": source.file, "line": source.line}
 
 

@@ -128,11 +128,12 @@ def list_documents(args: argparse.Namespace, store: Store) -> int:
 
 
 def show(args: argparse.Namespace, store: Store) -> int:
+    from search.answer import document_json
     from two_stage import documents
 
     document = documents.find(store, args.id)
     if args.json:
-        print(json_text(documents.document_json(document), indent=2))
+        print(json_text(document_json(document), indent=2))
     else:
         print(documents.text(document))
     return 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from search.answer import document_text, source_json
 from search.errors import InputError
 from search.store import Store
 from search.terminal import printable
@@ -38,7 +38,7 @@ def listed_json(listed: Listed) -> dict[str, Any]:
     return {
         "id": listed.id,
         "title": listed.title,
-        "source": _plain(listed.source),
+        "source": source_json(listed.source),
         "passages": listed.passages,
     }
 
@@ -60,51 +60,17 @@ def text(document: StoredDocument) -> str:
     return "\n".join(lines)
 
 
-def document_json(document: StoredDocument) -> dict[str, Any]:
-    return {
-        "id": document.id,
-        "title": document.title,
-        "source": _plain(document.source),
-        "metadata": dict(document.metadata),
-        "passages": [
-            {"text": passage.text, "location": _plain(passage.location)}
-            for passage in document.passages
-        ],
-    }
-
-
 def exported(store: Store) -> Iterator[dict[str, Any]]:
     """Every document as a record that `ingest` reads back: metadata beside id, title and text."""
     for listed in store.documents():
         document = store.get(listed.id)
         if document is None:  # removed since, or there only in part
             continue
-        own = {"_id": document.id, "title": document.title, "text": joined(document)}
+        own = {"_id": document.id, "title": document.title, "text": document_text(document)}
         yield own | {
             f"metadata.{name}" if name in own else name: value
             for name, value in document.metadata.items()
         }
-
-
-def joined(document: StoredDocument) -> str:
-    """The text, where neighbouring passages share words once; white space at cuts may differ."""
-    passages = [passage.text for passage in document.passages]
-    rest = [after[_shared(before, after) :] for before, after in pairwise(passages)]
-    # A passage that shares nothing begins on a line of its own.
-    pieces = [
-        piece if len(piece) < len(whole) else f"\n{piece}"
-        for piece, whole in zip(rest, passages[1:], strict=True)
-    ]
-    return "".join([*passages[:1], *pieces])
-
-
-def _shared(before: str, after: str) -> int:
-    """How many characters, from the start of a word, end one passage and begin the next."""
-    for size in range(min(len(before), len(after)), 0, -1):
-        at_word = size == len(before) or before[-size - 1].isspace()
-        if at_word and before.endswith(after[:size]):
-            return size
-    return 0
 
 
 def statistics(info: StoreInfo, fields: Mapping[str, frozenset[Kind]]) -> str:
@@ -139,7 +105,3 @@ def _where(found: Location | None) -> str:
         return ""
     parts = (("line", found.line), ("page", found.page), ("under", found.heading))
     return "".join(f", {name} {value}" for name, value in parts if value is not None)
-
-
-def _plain(value: Source | Location | None) -> dict[str, Any] | None:
-    return None if value is None else asdict(value)

@@ -15,6 +15,7 @@ import yaml
 
 from ingest.chunk import Chunker
 from ingest.record import Cleaned
+from search.answer import document_text
 from search.store import open as opening
 from search.types import (
     Document,
@@ -182,7 +183,7 @@ def test_passages_are_joined_to_the_text_they_were_cut_from(overlap: int) -> Non
     passages = Chunker(Words(), overlap, "en").passages(Cleaned(Document("x", "", text)))
     document = StoredDocument("x", "", {}, None, "", passages)
     assert len(passages) > 10
-    assert documents.joined(document).split() == text.split()
+    assert document_text(document).split() == text.split()
 
 
 def test_config_is_yaml_with_origins_and_without_secrets(

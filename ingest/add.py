@@ -1,0 +1,72 @@
+"""Records that a program holds, stored as a run of `ingest` stores those of files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from config import Settings
+from ingest.chunk import Chunker, Tokenizer
+from ingest.fields import FieldNames
+from ingest.pipeline import Counts, Pipeline, Tools
+from ingest.record import Record, Rejection
+from ingest.seen import Seen
+from search.store import Store
+from search.store.lock import only_writer
+
+ORIGIN = "documents"
+
+
+@dataclass(slots=True)
+class Added:
+    """What became of the records. A rejection's `line` is the record's number, from 1."""
+
+    counts: Counts = field(default_factory=Counts)
+    rejections: list[Rejection] = field(default_factory=list)
+
+    def add(self, rejection: Rejection) -> None:
+        self.rejections.append(rejection)
+
+
+class Adder:
+    """Adds to one store, which has been opened to write. Threads may share it, and take turns."""
+
+    def __init__(self, settings: Settings, store: Store, tokenizer: Tokenizer) -> None:
+        """`tokenizer` is the embedding model's."""
+        self._settings, self._store = settings, store
+        self._chunker = Chunker(tokenizer, settings.chunk_overlap, settings.language)
+        self._lock = Lock()
+
+    def add(self, records: Sequence[Mapping[str, Any]]) -> Added:
+        """Store each record; in place of the one of its id, unless that came from a file.
+
+        Raises StoreUnavailable while another process writes, and StoreError.
+        """
+        added = Added()
+        with self._lock, only_writer(self._settings), closing(Seen()) as seen:
+            tools = Tools(
+                self._store,
+                self._chunker,
+                seen,
+                added,
+                Silent(),
+                FieldNames(),
+                take_over_hint="give it another id",
+            )
+            pipeline = Pipeline(tools)
+            pipeline.run(Record(fields, ORIGIN, i) for i, fields in enumerate(records, start=1))
+            added.counts = pipeline.counts
+        return added
+
+
+class Silent:
+    """A progress that nobody watches."""
+
+    def update(self, records: int) -> None: ...
+
+    def add_embedded(self, passages: int) -> None: ...
+
+    def say(self, line: str) -> None: ...
