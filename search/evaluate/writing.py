@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -29,16 +30,19 @@ def write_settings(path: Path, tuning: Tuning, settings: Settings) -> None:
 
 
 def write_model(folder: Path, blend: Blend) -> Path:
-    """Put the blend into the model's rerank.json; its other entries stay."""
+    """Put the blend into the model's rerank.json, whole or not at all; its other entries stay."""
     path = folder / "rerank.json"
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         content["embedding"] = blend.embedding
         content["log_odds"] = [
             {"constant": formula.constant, **formula.weights} for formula in blend.formulas
         ]
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
     except (OSError, json.JSONDecodeError) as error:
+        part.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {error}") from None
     return path
 

@@ -58,3 +58,19 @@ def test_the_engine_reads_what_was_fitted_and_other_entries_stay(tmp_path: Path)
     path.write_text("{")
     with pytest.raises(ConfigError, match=r"rerank\.json"):
         write_model(tmp_path, fitted)
+
+
+def test_a_model_file_that_cannot_be_written_keeps_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_model(tmp_path, Blend())
+    before = path.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        write_model(tmp_path, Blend(embedding="other"))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["rerank.json"]
