@@ -10,11 +10,14 @@ SearchError
 │   └── ModelMismatch    another embedding model filled it
 ├── ModelError           a model cannot be loaded or run
 │   └── CheckpointError  the folder is not a usable reranker
-└── MissingExtra         an optional dependency is not installed
+├── MissingExtra         an optional dependency is not installed
+├── Overloaded           more work waits than the service takes on
+└── Stopped              the service stopped, or the caller left, before this was done
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 
@@ -74,3 +77,18 @@ class MissingExtra(SearchError):
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: pip install {wanted}"
         )
+
+
+class Overloaded(SearchError):
+    """More work waits than the service takes on; `seconds` later (a whole number) there is room."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = max(1, math.ceil(seconds))
+        super().__init__(
+            f"more work waits than this service takes on: try again in {self.seconds} s, or run "
+            "another service"
+        )
+
+
+class Stopped(SearchError):
+    """The service stopped, or the caller left, before this work was done."""

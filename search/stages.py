@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from config import Settings
-from search.errors import ModelError
+from search.errors import ModelError, Overloaded, Stopped
 from search.hint import why_nothing
 from search.order import (
     final_order,
@@ -17,7 +17,6 @@ from search.order import (
     with_copies,
     with_probabilities,
 )
-from search.rerank import Scored
 from search.rerank.blend import Blend
 from search.rerank.gate import margin
 from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
@@ -37,8 +36,6 @@ MAX_HIGHLIGHTED = 10
 MIN_HIGHLIGHTED_SHARE = 0.2
 """The deciding sentence is looked for in so many hits, as people read them, and in those with such
 a share of the best one's probability: a passage that hardly answers has no such sentence."""
-DEADLINE_STEP = 8
-"""Pairs scored between two looks at the clock; fewer would leave the processor half idle."""
 
 
 class Search:
@@ -86,10 +83,7 @@ class Search:
                 hits = with_probabilities(first, skipped.log_odds)
         if hits and self.scored < len(candidates) and reason is None:
             cause = "deadline"
-            reason = (
-                f"the deadline of {settings.deadline_ms:g} ms passed after {self.scored} of "
-                f"{len(candidates)} passages"
-            )
+            reason = self._too_late(f"after {self.scored} of {len(candidates)} passages")
         passing = [
             hit for hit in hits if hit.probability is None or hit.score >= settings.threshold
         ]
@@ -118,7 +112,9 @@ class Search:
         reranker = self._loaded()
         pairs = [(self.query, passage_input(c.title, c.passage)) for c in candidates]
         try:
-            scored = self._score(reranker, pairs)
+            scored = reranker.score_pairs(pairs, self.clock.seconds_left())
+        except (Overloaded, Stopped):
+            raise  # nobody waits for this answer, or it is to be asked for again
         except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
             log_fault("the reranker failed", error)
             raise NotRerankedError(f"the reranker failed: {in_short(error)}", "failed") from None
@@ -174,20 +170,6 @@ class Search:
             if not ready:
                 self.clock.lap("load")
 
-    def _score(self, reranker: Reranker, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
-        """One result per pair, in order; with a deadline, for as many as the time allows."""
-        if self.settings.deadline_ms is None:
-            return reranker.score_pairs(pairs)
-        scored: list[Scored] = []
-        last_step = 0.0
-        for start in range(0, len(pairs), DEADLINE_STEP):
-            before = self.clock.seconds_left() or 0.0
-            if before <= last_step:  # another step like the last would end too late
-                break
-            scored += reranker.score_pairs(pairs[start : start + DEADLINE_STEP])
-            last_step = before - (self.clock.seconds_left() or 0.0)
-        return scored
-
     def _highlighted(self, hits: Sequence[Hit]) -> list[Hit]:
         """The same hits, the first of them with the sentence that decides."""
         if self.reranker is None or not self.settings.highlight:
@@ -202,17 +184,18 @@ class Search:
             for i, (start, end) in sentences
         ]
         try:
-            logits = [scored.logit for scored in self._score(self.reranker, pairs)]
+            scored = self.reranker.score_pairs(pairs, self.clock.seconds_left())
         except Exception as error:  # noqa: BLE001  # the order stands without it
             log_fault("the deciding sentences could not be scored", error)
             return list(hits)
-        spans = best_sentences(sentences, logits, passages)
+        spans = best_sentences(sentences, [pair.logit for pair in scored], passages)
         self.clock.lap("highlight")
         marked = [replace(hit, highlight=span) for hit, span in zip(head, spans, strict=True)]
         return [*marked, *hits[len(head) :]]
 
     def _too_late(self, when: str) -> str:
-        return f"the deadline of {self.settings.deadline_ms:g} ms passed {when}"
+        limit = self.settings.deadline_ms
+        return f"the deadline{'' if limit is None else f' of {limit:g} ms'} passed {when}"
 
     def _notes(self) -> tuple[str, ...]:
         return (*self._note_on_vectors(), *self._note_on_gate())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,10 @@ PROBE_MARGIN = 0.5
 """Least difference of the two logits; trained rerankers reach 5 and more, random weights 0.1."""
 
 
+STEP = 8
+"""Pairs read between two looks at the clock; fewer would leave the processor half idle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """One of the texts given to `CrossEncoder.rank`: its position there, from 0, and its score."""
@@ -43,6 +48,22 @@ class Scored:
     logit: float
     span: Span
     tokens: int = field(default=0, compare=False)
+
+
+def in_steps(
+    score: Callable[[Sequence[tuple[str, str]]], list[Scored]],
+    pairs: Sequence[tuple[str, str]],
+    seconds: float,
+) -> list[Scored]:
+    """The results of the first pairs, as many as `score` can give in so many seconds."""
+    end = time.perf_counter() + seconds
+    scored: list[Scored] = []
+    left, last_step = seconds, 0.0
+    while len(scored) < len(pairs) and left > last_step:  # else a step like the last ends too late
+        scored += score(pairs[len(scored) : len(scored) + STEP])
+        before, left = left, end - time.perf_counter()
+        last_step = before - left
+    return scored
 
 
 class CrossEncoder:
@@ -128,11 +149,17 @@ class CrossEncoder:
         order = sorted(range(len(texts)), key=lambda i: -logits[i])[:top_k]
         return [Ranked(i, self.blend.probability(logits[i]), texts[i]) for i in order]
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
         """One result per (query, text), in input order; many queries share the batches.
 
-        A text that does not fit is read in windows, of which the best counts.
+        A text that does not fit is read in windows, of which the best counts. With `seconds`, only
+        as many of the first pairs as can be read in that time.
         """
+        return self._score(pairs) if seconds is None else in_steps(self._score, pairs, seconds)
+
+    def _score(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         windows = self._pairs.windows(pairs)
         if not windows:
             return []

@@ -35,8 +35,13 @@ class Reranker(Protocol):
     def blend(self) -> Blend:
         """How its logits become probabilities, together with the first stage's scores."""
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
-        """One result per (query, text), in input order."""
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
+        """One result per (query, text), in input order.
+
+        With `seconds`, only as many of the first pairs as can be read in that time.
+        """
 
 
 class RerankerProvider:

@@ -15,10 +15,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from search.errors import InputError, SearchError, StoreError
+from search.errors import InputError, Overloaded, SearchError, Stopped, StoreError
 from search.serve import dialects, metrics
 from search.serve.caller import Caller, current_caller
-from search.serve.merging import Overloaded, Stopped
 from search.serve.service import Service
 
 MAX_BODY_BYTES = 4_000_000

@@ -1,106 +1,254 @@
-"""The two models, each behind a queue."""
+"""The two models, each behind a queue that all requests share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config import Settings
-from search.embed import load_embedder
+from search.embed import PassageTokenizer, load_embedder
 from search.errors import ModelError
+from search.models.tokens import Tokenizer
 from search.rerank import Blend, CrossEncoder, Scored
+from search.rerank.checkpoint import find_tokenizer
 from search.rerank.provider import Reranker, RerankerProvider
-from search.serve.merging import Answer, Merger
+from search.serve.caller import current_caller
+from search.serve.metrics import Metrics
+from search.serve.queue import Answer, FairQueue
 from search.store import Embedder
+from search.types import EmbeddingInfo
 
-# What a model reads of one text; passages of this project have some thousand characters. The rest
-# is cut before it is tokenized: of 10 MB that alone would take minutes and gigabytes.
 MAX_CHARACTERS = 20_000
-STUCK_SECONDS = 60.0
+"""What a model reads of one text; passages of this project have some thousand characters. The rest
+is cut before it is tokenized: of 10 MB that alone would take minutes and gigabytes."""
+BYTES_PER_TOKEN = 4
+"""Of UTF-8: an English token has four letters and more, a Chinese character, one token, has three
+bytes."""
 
 Task = Literal["query", "passage"]
 Vector = NDArray[np.float32]  # (dimensions,)
+Pair = tuple[str, str]
+
+
+class Encoder(Embedder, Protocol):
+    """An embedding model that also cuts documents to its size."""
+
+    @property
+    def tokenizer(self) -> PassageTokenizer: ...
 
 
 class Models:
-    """Vectors and scores for any number of callers at once; results come as futures."""
+    """Vectors and scores for any number of callers at once.
 
-    def __init__(self, embedder: Embedder, reranker: Reranker | None) -> None:
-        self.embedder = embedder
-        self.provider = RerankerProvider(lambda: _present(reranker))
-        self._reranker = reranker
-        self._vectors: Merger[tuple[Task, str], Vector] = Merger(self._embed)
-        self._scores: Merger[tuple[str, str], Scored] | None = (
-            None if reranker is None else Merger(reranker.score_pairs)
+    `embedder` and `provider` are for a Searcher, whose threads wait; `vectors` and `scores` give
+    futures. All of them go through the same two queues.
+    """
+
+    def __init__(
+        self,
+        embedder: Encoder,
+        reranker: Reranker | None,
+        *,
+        metrics: Metrics | None = None,
+        tokenizer: Tokenizer | None = None,
+        batch_tokens: int = 16384,
+        max_wait: float = math.inf,
+    ) -> None:
+        """`tokenizer` is the reranker's: it tells which queries that cannot read.
+
+        A call is refused when it would wait for others for more than `max_wait` seconds.
+        """
+        self.metrics = metrics = metrics or Metrics()
+        self._vectors: FairQueue[tuple[Task, str], Vector] = FairQueue(
+            _encoder(embedder),
+            "embedder",
+            metrics,
+            batch_tokens=batch_tokens,
+            max_wait=max_wait,
         )
+        self.embedder = QueuedEmbedder(embedder, self._vectors)
+        self.reranker: QueuedReranker | None = None
+        self._scores: FairQueue[Pair, Scored] | None = None
+        if reranker is not None:
+            self._scores = FairQueue(
+                reranker.score_pairs,
+                "reranker",
+                metrics,
+                batch_tokens=batch_tokens,
+                max_wait=max_wait,
+            )
+            self.reranker = QueuedReranker(reranker, self._scores)
+        self.provider = RerankerProvider(
+            lambda: _present(self.reranker),
+            blend=lambda: Blend() if reranker is None else reranker.blend,
+            tokenizer=lambda: tokenizer,
+        )
+        metrics.model("embedder", asdict(embedder.info))
+        if reranker is not None:
+            metrics.model("reranker", reranker.info)
 
     @classmethod
-    def load(cls, settings: Settings) -> Self:
+    def load(cls, settings: Settings, metrics: Metrics | None = None) -> Self:
         """The models that `settings` name, run once before anyone calls; `rerank: false`: only one.
 
         Raises ModelError.
         """
         embedder = load_embedder(settings)
         embedder.encode_query("the first run loads the model")
-        return cls(embedder, CrossEncoder.load(settings) if settings.rerank else None)
+        batch_tokens = settings.batch_tokens
+        if not settings.rerank:
+            return cls(embedder, None, metrics=metrics, batch_tokens=batch_tokens)
+        return cls(
+            embedder,
+            CrossEncoder.load(settings),
+            metrics=metrics,
+            tokenizer=find_tokenizer(settings.model),
+            batch_tokens=batch_tokens,
+        )
 
     @property
     def reranks(self) -> bool:
+        """Whether there is a reranker."""
         return self._scores is not None
 
     @property
-    def dimensions(self) -> int:
-        return self.embedder.info.dimensions
+    def blend(self) -> Blend:
+        """What makes probabilities of logits. Raises ModelError without a reranker."""
+        return _present(self.reranker).blend
 
     @property
-    def blend(self) -> Blend:
-        """How logits become probabilities. Raises ModelError without a reranker."""
-        return _present(self._reranker).blend
+    def dimensions(self) -> int:
+        """Of a vector."""
+        return self.embedder.info.dimensions
 
     def vectors(self, texts: Sequence[str], task: Task) -> Answer[Vector]:
-        """One vector of length 1 each; a query and a passage may have prefixes of their own."""
-        texts = [text[:MAX_CHARACTERS] for text in texts]
-        return self._vectors.submit([(task, text) for text in texts], sum(map(len, texts)))
+        """One vector of length 1 for each text; queries and passages may have their own prefixes.
+
+        Raises Overloaded, Stopped, ModelError.
+        """
+        cut = [text[:MAX_CHARACTERS] for text in texts]
+        return self._vectors.submit([(task, text) for text in cut], list(map(tokens, cut)))
 
     def scores(self, query: str, texts: Sequence[str]) -> Answer[Scored]:
-        """One result for each text, in order."""
-        assert self._scores is not None
-        pairs = [(query, text[:MAX_CHARACTERS]) for text in texts]
-        return self._scores.submit(pairs, sum(len(text) for _, text in pairs))
+        """One result for each text, in order. Raises Overloaded, Stopped, ModelError."""
+        return _present(self.reranker).submit([(query, text) for text in texts])
 
-    def fault(self) -> str | None:
-        """Why no answers are to be expected, or None."""
-        mergers = {"embedding model": self._vectors, "reranker": self._scores}
-        for name, merger in mergers.items():
-            seconds = 0.0 if merger is None else merger.busy_seconds()
-            if seconds > STUCK_SECONDS:
-                return f"the {name} has been at one batch for {seconds:.0f} s"
-        return None
+    def fault(self) -> dict[str, str]:
+        """Why a part ("embedder", "reranker") is not expected to answer; empty when all is well."""
+        queues = {"embedder": self._vectors, "reranker": self._scores}
+        faults = {name: queue.fault() for name, queue in queues.items() if queue is not None}
+        return {name: fault for name, fault in faults.items() if fault is not None}
 
     def meta(self) -> dict[str, Any]:
         """What runs here."""
-        reranker = None if self._reranker is None else dict(self._reranker.info)
+        reranker = None if self.reranker is None else dict(self.reranker.info)
         return {"embedding": asdict(self.embedder.info), "reranker": reranker}
 
     def close(self) -> None:
+        """Finish what waits."""
         self._vectors.close()
         if self._scores is not None:
             self._scores.close()
 
-    def _embed(self, tasks: list[tuple[Task, str]]) -> list[Vector]:
+
+class QueuedEmbedder:
+    """An embedding model for threads that wait: they share batches, and queries go first."""
+
+    def __init__(self, model: Encoder, queue: FairQueue[tuple[Task, str], Vector]) -> None:
+        self._model = model
+        self._queue = queue
+
+    @property
+    def info(self) -> EmbeddingInfo:
+        """What identifies this embedding space."""
+        return self._model.info
+
+    @property
+    def tokenizer(self) -> PassageTokenizer:
+        """For cutting documents into passages."""
+        return self._model.tokenizer
+
+    def unreadable(self, text: str) -> str | None:
+        """What the model cannot read, if most of `text` is that; else None."""
+        return self._model.unreadable(text)
+
+    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(texts, dimensions). However many wait: whoever stores documents is not refused here."""
+        rows = self._encode([("passage", text) for text in texts], urgent=False)
+        return np.array(rows, np.float32).reshape(-1, self.info.dimensions)
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        """(dimensions,)"""
+        (vector,) = self._encode([("query", text)], urgent=True)
+        return vector
+
+    def _encode(self, items: list[tuple[Task, str]], urgent: bool) -> list[Vector]:
+        cut: list[tuple[Task, str]] = [(task, text[:MAX_CHARACTERS]) for task, text in items]
+        costs = [tokens(text) for _, text in cut]
+        queue = self._queue
+        return queue.result(queue.submit(cut, costs, urgent=urgent, bounded=False))
+
+
+class QueuedReranker:
+    """A cross-encoder for threads that wait: they share batches."""
+
+    def __init__(self, model: Reranker, queue: FairQueue[Pair, Scored]) -> None:
+        self._model = model
+        self._queue = queue
+
+    @property
+    def info(self) -> Mapping[str, str | int]:
+        """What an answer says of the model."""
+        return self._model.info
+
+    @property
+    def blend(self) -> Blend:
+        """How its logits become probabilities."""
+        return self._model.blend
+
+    def score_pairs(self, pairs: Sequence[Pair], seconds: float | None = None) -> list[Scored]:
+        """One result per pair, in order; as many as there are after `seconds`, if that is given.
+
+        The deadline of the request that this thread works for counts, too.
+        """
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        caller = current_caller.get()
+        if caller is not None and caller.deadline is not None:
+            deadline = min(deadline, caller.deadline)
+        return self._queue.result(self.submit(pairs, deadline), deadline)
+
+    def submit(self, pairs: Sequence[Pair], deadline: float = math.inf) -> Answer[Scored]:
+        """The same for one who does not wait. Raises Overloaded, Stopped, ModelError."""
+        cut = [(query, text[:MAX_CHARACTERS]) for query, text in pairs]
+        return self._queue.submit(
+            cut, [tokens(query) + tokens(text) for query, text in cut], deadline=deadline
+        )
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a text has."""
+    size = len(text) if text.isascii() else len(text.encode(errors="replace"))
+    return size // BYTES_PER_TOKEN + 2
+
+
+def _encoder(model: Encoder) -> Callable[[list[tuple[Task, str]]], list[Vector]]:
+    def encode(tasks: list[tuple[Task, str]]) -> list[Vector]:
         passages = [text for task, text in tasks if task == "passage"]
-        rows = iter(self.embedder.encode_passages(passages))
+        rows = iter(model.encode_passages(passages) if passages else ())
         return [
-            next(rows) if task == "passage" else self.embedder.encode_query(text)
-            for task, text in tasks
+            next(rows) if task == "passage" else model.encode_query(text) for task, text in tasks
         ]
 
+    return encode
 
-def _present(reranker: Reranker | None) -> Reranker:
+
+def _present(reranker: QueuedReranker | None) -> QueuedReranker:
     if reranker is None:
         raise ModelError("this service runs without a reranker (rerank: false)")
     return reranker

@@ -8,7 +8,6 @@ from typing import Self
 
 from config import Settings
 from search.searcher import Searcher
-from search.serve.metrics import Metrics
 from search.serve.models import Models
 from search.store import Store
 from search.store.open import open_store
@@ -21,14 +20,10 @@ class Service:
         """`open_store` is called when the store is first needed, and again while it fails."""
         self.settings = settings
         self.models = models
-        self.metrics = Metrics()
+        self.metrics = models.metrics
         self._open_store = open_store
         self._opening = Lock()
         self._searcher: Searcher | None = None
-        meta = models.meta()
-        self.metrics.model("embedder", meta["embedding"])
-        if meta["reranker"] is not None:
-            self.metrics.model("reranker", meta["reranker"])
         self.metrics.watch_store(lambda: self.searcher.store.describe())
 
     @classmethod

@@ -106,10 +106,14 @@ class TableReranker:
         self.calls = 0
         self.fault: Exception | None = None
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
         self.calls += 1
         if self.fault is not None:
             raise self.fault
+        if seconds == 0:
+            return []
         return [Scored(self.logits[text.splitlines()[-1]], self.span(text)) for _, text in pairs]
 
     def span(self, text: str) -> tuple[int, int]:

@@ -29,6 +29,9 @@ class Lengths:
     def encode_query(self, text: str) -> NDArray[np.float32]:
         return np.array([len(text), 0], np.float32)
 
+    def unreadable(self, text: str) -> str | None:
+        return None
+
 
 class Share:
     """A logit is the share of the query's words that a text has."""
@@ -36,7 +39,9 @@ class Share:
     info: Mapping[str, str | int] = {"name": "share"}
     blend = Blend((Formula(1.0, {"logit": 2.0}), Formula(5.0, {"logit": 9.0, "cosine": 1.0})))
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
         if any(len(query) > 100 for query, _ in pairs):
             raise QueryTooLong("the query is too long")
         return [Scored(self.logit(*pair), (0, len(pair[1]))) for pair in pairs]

@@ -13,6 +13,7 @@ import config
 from search.errors import CheckpointError, ConfigError, InputError
 from search.rerank import Blend, Scored
 from search.rerank.blend import Formula
+from search.rerank.encoder import in_steps
 from search.rerank.provider import LONGEST_WAIT, RerankerProvider
 from search.searcher import Searcher
 from search.types import Candidate, Condition
@@ -220,7 +221,12 @@ def test_the_store_gets_what_the_query_asks_for() -> None:
 class Slow(TableReranker):
     """Each passage takes its time."""
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
+        return self.score(pairs) if seconds is None else in_steps(self.score, pairs, seconds)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
         time.sleep(0.01 * len(pairs))
         return [Scored(float(text.splitlines()[-1]), (0, len(text))) for _, text in pairs]
 
@@ -315,7 +321,9 @@ def test_a_hit_carries_its_documents_other_passages() -> None:
 class Words(TableReranker):
     """A text's logit is the number of words that it shares with the query."""
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
         self.calls += 1
         return [Scored(len({*q.split()} & {*t.split()}), (0, len(t))) for q, t in pairs]
 
@@ -342,7 +350,9 @@ def test_an_order_stands_when_its_sentences_cannot_be_scored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Breaks(Words):
-        def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        def score_pairs(
+            self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+        ) -> list[Scored]:
             if self.calls == 1:
                 raise IndexError("positions")
             return super().score_pairs(pairs)
@@ -372,7 +382,9 @@ def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
 
 def test_sentences_are_looked_for_in_hits_that_may_well_answer() -> None:
     class Strict(Words):
-        def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        def score_pairs(
+            self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+        ) -> list[Scored]:
             return [Scored(s.logit - 3, s.span) for s in super().score_pairs(pairs)]
 
     other = "Nothing of it stands here, sadly. Nor does it stand over there."

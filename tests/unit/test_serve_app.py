@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from serve_fakes import Lengths, Share, make_service
 
 from search.serve.app import MAX_BODY_BYTES, build_app
-from search.serve.merging import Merger
 from search.serve.models import MAX_CHARACTERS, Models
+from search.serve.queue import FairQueue
 
 
 def probability(share: float) -> float:
@@ -118,7 +118,7 @@ def test_ready_says_that_a_model_is_stuck(monkeypatch: pytest.MonkeyPatch) -> No
     models = Models(Lengths(), Share())
     with TestClient(build_app(make_service(models=models))) as client:
         assert client.get("/.well-known/ready").status_code == 204
-        monkeypatch.setattr(Merger, "busy_seconds", lambda self: 61.0)
+        monkeypatch.setattr(FairQueue, "fault", lambda self: "it has been at one batch for 61 s")
         answer = client.get("/.well-known/ready")
         assert (answer.status_code, client.get("/.well-known/live").status_code) == (503, 204)
-        assert answer.json()["error"] == "the embedding model has been at one batch for 61 s"
+        assert answer.json()["error"].count("at one batch for 61 s") == 2

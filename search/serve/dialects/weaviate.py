@@ -90,8 +90,9 @@ def router(service: Service) -> APIRouter:
     @routes.get("/.well-known/ready", status_code=204)
     async def ready() -> Response:
         """Whether the models answer; they are loaded before the port opens, but may be stuck."""
-        fault = models.fault()
-        return Response(status_code=204) if fault is None else JSONResponse({"error": fault}, 503)
+        faults = models.fault()
+        error = {"error": "; ".join(faults.values())}
+        return JSONResponse(error, 503) if faults else Response(status_code=204)
 
     return routes
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Any, cast
 
 from fastapi import HTTPException, Request
 
 from search.embed import PassageTokenizer
-from search.errors import InputError
+from search.errors import InputError, Stopped
 from search.rerank import Scored
-from search.serve.merging import Answer, Result, Stopped
 from search.serve.models import MAX_CHARACTERS, Task, Vector
+from search.serve.queue import Answer, Result
 from search.serve.service import Service
 
 GONE_SECONDS = 1.0
@@ -73,7 +72,7 @@ class Tokens:
     """Counts and cuts by the embedding model's tokenizer, off the event loop."""
 
     def __init__(self, service: Service) -> None:
-        self._tokenizer = cast(Any, service.models.embedder).tokenizer
+        self._tokenizer = service.models.embedder.tokenizer
 
     @property
     def most(self) -> int:
