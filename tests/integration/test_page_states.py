@@ -1,0 +1,449 @@
+"""What the page shows of any answer, in a real browser; the service is a scripted one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from browser import Browser, chromium
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from selenium.webdriver.common.keys import Keys
+
+from search.serve import page
+
+EVIL = "<img src=x onerror=\"window.hacked = 'yes'\"><script>window.hacked = 'yes'</script>"
+STATUS: dict[str, Any] = {
+    "store": {"kind": "sqlite", "location": "store.db", "documents": 2, "passages": 2},
+    "embedding": {"name": "small"},
+    "reranker": {"name": "bundled"},
+    "fields": {},
+    "defaults": {
+        "limit": 10,
+        "candidates": 20,
+        "retrieval": "hybrid",
+        "alpha": 0.5,
+        "blend": None,
+        "gate": None,
+        "threshold": 0.0,
+        "highlight": True,
+    },
+    "may_write": True,
+    "version": "0",
+}
+
+Reply = Callable[[dict[str, Any]], Response]
+
+
+def hit(
+    rank: int, was: int, title: str, passage: str = "Some text.", **more: Any
+) -> dict[str, Any]:
+    return {
+        "rank": rank,
+        "id": title,
+        "title": title,
+        "passage": passage,
+        "highlight": None,
+        "source": {"file": "/home/me/notes/heart.md", "line": 3},
+        "location": None,
+        "score": 0.9,
+        "probability": 0.9,
+        "logit": 2.0,
+        "retrieval": {"rank": was, "score": 0.5},
+        "metadata": {},
+        "also_in": [],
+        "passages": [],
+    } | more
+
+
+def answer(*hits: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "query": "q",
+        "reranked": True,
+        "scored": len(hits),
+        "reason": None,
+        "hint": None,
+        "notes": [],
+        "hits": list(hits),
+        "timings_ms": {"retrieve": 4.2, "rerank": 31.0, "total": 35.2},
+        "model": {"name": "bundled", "device": "cpu", "precision": "fp32", "engine": "openvino"},
+        "request_id": "1",
+    } | more
+
+
+class Scripted:
+    """A service that gives the replies it was given, each path's in turn; the last one stays."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.replies: dict[str, list[Reply | Any]] = {"/status": [STATUS]}
+        self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
+
+    def says(self, path: str, *replies: Reply | Any) -> None:
+        self.replies[path] = list(replies)
+
+    async def reply(self, request: Request) -> Response:
+        content = await request.body()
+        body = json.loads(content) if content.startswith(b"{") else {}
+        self.asked.append((request.url.path, body, dict(request.headers)))
+        replies = self.replies.get(request.url.path, [{}])
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if not callable(reply):
+            return JSONResponse(reply)
+        return await asyncio.to_thread(reply, body)
+
+    def bodies(self, path: str = "/search") -> list[dict[str, Any]]:
+        return [body for asked, body, _ in self.asked if asked == path]
+
+
+@contextmanager
+def serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    yield window
+    # Nothing that the page's own policy forbids, and no error that nobody caught.
+    assert window.complaints() == []
+    window.run("localStorage.clear(); sessionStorage.clear()")
+
+
+@pytest.fixture
+def service() -> Iterator[Scripted]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    scripted = Scripted(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    app = FastAPI()
+    app.include_router(page.router())
+    app.add_route("/{path:path}", scripted.reply, methods=["GET", "POST", "DELETE"])
+    with serving(app, listener):
+        yield scripted
+
+
+def refusal(status: int, message: str, **headers: str) -> Reply:
+    body = {"error": message, "request_id": "1"}
+    return lambda _: JSONResponse(body, status_code=status, headers=headers)
+
+
+def test_a_failed_reranker_is_not_passed_over(browser: Browser, service: Scripted) -> None:
+    first = hit(1, 1, "Walking", probability=None, logit=None, score=0.5)
+    why = "the reranker failed: out of memory"
+    service.says("/search", answer(first, reranked=False, failed=True, reason=why, model={}))
+    browser.open(service.url + "?q=walk")
+    browser.says(".remark.warning", f"This is the first stage’s order, not reranked: {why}.")
+    assert browser.texts(".hit .score") == ["score 0.500"]
+    assert browser.texts(".bar") == []
+
+
+def test_a_partial_answer_and_notes_are_named(browser: Browser, service: Scripted) -> None:
+    why = "the deadline of 80 ms passed after 8 of 20 passages"
+    found = answer(hit(1, 4, "A"), reranked="partial", reason=why, notes=["the gate does not fit"])
+    service.says("/search", found)
+    browser.open(service.url + "?q=walk&deadline_ms=80")
+    browser.says(".remark", f"Only partly reranked: {why}.")
+    browser.says(".remark", "the gate does not fit.")
+    assert service.bodies()[0]["deadline_ms"] == 80
+
+
+def test_nothing_found_says_why(browser: Browser, service: Scripted) -> None:
+    service.says("/search", answer(hint="no document has the field `lang`; is `language` meant?"))
+    browser.open(service.url + "?q=walk&where=lang%3Den")
+    browser.says(".nothing", "Nothing found: no document has the field `lang`")
+    assert browser.texts(".hits") == []
+
+
+def test_a_query_that_is_too_long_can_be_mended(browser: Browser, service: Scripted) -> None:
+    why = "the query has 9,000 characters, expected at most 4,000: shorten it"
+    service.says("/search", refusal(422, why), answer(hit(1, 1, "Walking")))
+    browser.open(service.url)
+    browser.ask("long")
+    browser.says("#notice", why)
+    assert browser.one("#query").get_attribute("value") == "long"
+    browser.ask("short")
+    browser.says(".hit h2", "Walking")
+    assert browser.texts("#notice p") == []
+
+
+def test_a_busy_service_is_asked_again_when_it_says(browser: Browser, service: Scripted) -> None:
+    busy = refusal(429, "too much work waits", **{"Retry-After": "2"})
+    service.says("/search", busy, answer(hit(1, 1, "Walking")))
+    browser.open(service.url + "?q=walk")
+    browser.says("#notice", "too much work waits Trying again in")
+    assert len(service.bodies()) == 1
+    browser.says(".hit h2", "Walking")
+    assert len(service.bodies()) == 2
+    assert browser.texts("#notice p") == []
+
+
+def test_the_key_is_asked_for_and_sent(browser: Browser, service: Scripted) -> None:
+    wanted = refusal(401, "a key is needed")
+    service.says("/status", wanted, refusal(401, "this key is not known"), STATUS)
+    service.says("/search", answer(hit(1, 1, "Walking")))
+    browser.open(service.url + "?q=walk")
+    browser.says("#ask-key-reason", "a key is needed")
+    browser.press("wrong", Keys.ENTER)
+    browser.says("#ask-key-reason", "this key is not known")
+    browser.until(lambda: browser.focused() == "key", "the key's field is not focused")
+    browser.press("right", Keys.ENTER)
+    browser.says(".hit h2", "Walking")
+    path, _, headers = service.asked[-1]
+    assert (path, headers["authorization"]) == ("/search", "Bearer right")
+    browser.driver.refresh()
+    browser.says(".hit h2", "Walking")
+    assert service.asked[-1][2]["authorization"] == "Bearer right"
+    assert "right" not in browser.driver.current_url
+
+
+def test_without_a_key_the_page_says_what_it_needs(browser: Browser, service: Scripted) -> None:
+    service.says("/status", refusal(401, "a key is needed"))
+    browser.open(service.url + "?q=walk")
+    browser.one("#ask-key")
+    browser.press(Keys.ESCAPE)
+    browser.says("#notice", "a key is needed")
+    assert browser.one("#notice button").text == "Try again"
+
+
+def test_text_of_documents_is_never_html(browser: Browser, service: Scripted) -> None:
+    evil = hit(
+        1,
+        2,
+        EVIL,
+        EVIL,
+        highlight=[0, 20],
+        metadata={EVIL: EVIL, "tag": [EVIL, "b"]},
+        source={"file": EVIL, "line": None},
+        location={"line": None, "page": 2, "heading": EVIL},
+        also_in=[{"id": EVIL, "title": EVIL, "source": None, "location": None}],
+        passages=[{"passage": EVIL, "location": None, "score": 0.5}],
+    )
+    said = answer(evil, notes=[EVIL], hint=EVIL, before=[evil])
+    said["model"]["name"] = EVIL
+    service.says("/search", said)
+    service.says("/documents", {"documents": [], "next": None, "total": 0})
+    for view in ("search", "compare"):
+        browser.open(f"{service.url}?view={view}&q={EVIL.replace('#', '')}&where={EVIL}")
+        browser.says("#main", EVIL)
+        assert browser.all("#main img, #main script, header img, header script") == []
+        assert browser.run("return window.hacked ?? null") is None
+    stored = {"id": EVIL, "title": EVIL, "source": {"file": EVIL, "line": None}, "passages": 1}
+    service.says("/documents", {"documents": [stored], "next": None, "total": 1})
+    browser.open(service.url + "?view=documents")
+    browser.says(".documents", EVIL)
+    browser.one(".documents button").click()
+    browser.says("#ask-delete", EVIL)
+    assert browser.all("img, body script") == []
+    assert browser.run("return window.hacked ?? null") is None
+
+
+def test_characters_are_counted_as_the_service_counts_them(
+    browser: Browser, service: Scripted
+) -> None:
+    # Two UTF-16 units each: an emoji, and a Chinese character outside of the basic plane.
+    passage = "😀😀𠮷。 This one decides. The rest."
+    start = passage.index("This")
+    span = [start, start + len("This one decides.")]
+    service.says("/search", answer(hit(1, 1, "Marks", passage, highlight=span)))
+    browser.open(service.url + "?q=marks")
+    browser.says(".hit mark", "This one decides.")
+    assert browser.texts(".hit mark") == ["This one decides."]
+    assert browser.texts(".passage") == [passage]
+
+
+def test_each_text_runs_in_its_own_direction(browser: Browser, service: Scripted) -> None:
+    arabic = hit(
+        1, 1, "الوقاية من أمراض القلب", "المشي كل يوم يحمي القلب.", metadata={"لغة": "عربي"}
+    )
+    chinese = hit(2, 2, "预防心脏病", "每天步行" * 200, metadata={"language": "zh"})
+    service.says("/search", answer(arabic, chinese))
+    browser.open(service.url + "?q=%D9%82%D9%84%D8%A8", width=360)
+    browser.says(".hit h2", "预防心脏病")
+    directions = browser.run(
+        "return ['#query', '.hit h2 a', '.hit .passage'].map("
+        "s => getComputedStyle(document.querySelector(s)).direction)"
+    )
+    assert directions == ["rtl", "rtl", "rtl"]
+    assert browser.all(".hit")[1].find_element("css selector", "h2 a").get_attribute("lang") == "zh"
+    # Chinese has no spaces: it is cut and broken anywhere, not beyond the edge.
+    long = browser.texts(".passage")[1]
+    assert 300 < len(long) < 500
+    assert "…" in long
+    assert_nothing_sticks_out(browser)
+
+
+def assert_nothing_sticks_out(browser: Browser) -> None:
+    wide = browser.run("return document.scrollingElement.scrollWidth - innerWidth")
+    assert wide <= 0, f"{wide} pixels beyond the right edge"
+
+
+def test_an_answer_that_is_no_longer_wanted_is_dropped(browser: Browser, service: Scripted) -> None:
+    """Of two questions the last one's answer is shown, even if it is there first."""
+    held = threading.Event()
+
+    def slow(body: dict[str, Any]) -> Response:
+        if body["query"] == "slow":
+            held.wait(30)
+        return JSONResponse(answer(hit(1, 1, body["query"])))
+
+    service.says("/search", slow)
+    browser.open(service.url)
+    browser.ask("slow")
+    browser.until(service.bodies, "nothing was asked")
+    browser.ask("fast")
+    browser.says(".hit h2", "fast")
+    held.set()
+    browser.run("return new Promise(done => setTimeout(done, 300))")
+    assert browser.texts(".hit h2") == ["fast"]
+    browser.complaints()
+
+
+def test_moving_a_slider_asks_once_when_it_rests(browser: Browser, service: Scripted) -> None:
+    before = [hit(1, 1, "A", logit=None), hit(2, 2, "B", logit=None)]
+    found = answer(hit(1, 2, "B"), hit(2, 1, "A"), hit(3, 9, "C"), before=before)
+    service.says("/search", found)
+    browser.open(service.url + "?view=compare&q=walk")
+    browser.says(".compare", "from further down")
+    slider = browser.one("#set-candidates")
+    for _ in range(5):
+        slider.send_keys(Keys.ARROW_RIGHT)
+    browser.until(lambda: service.bodies()[-1].get("candidates") == 25, "25 was not asked for")
+    assert len(service.bodies()) < 6
+    assert browser.driver.current_url.endswith("?view=compare&q=walk&candidates=25")
+    assert browser.focused() == "set-candidates"
+    # One line each, and one that comes from below the list.
+    assert len(browser.all(".lines path")) == 3
+    assert len(browser.all(".lines path.cut")) == 1
+    assert browser.texts(".compare .move .unseen") == [
+        "moved up by 1",
+        "moved down by 1",
+        "moved up by 6",
+    ]
+
+
+def test_every_setting_of_a_link_is_asked_for_and_shown(
+    browser: Browser, service: Scripted
+) -> None:
+    service.says("/search", answer(before=[], hint="no document matches"))
+    link = "candidates=7&alpha=0.25&blend=0&gate=12&threshold=0.3&limit=3&retrieval=bm25"
+    browser.open(f"{service.url}?view=compare&q=walk&{link}&deadline_ms=90&rerank=false&x=1")
+    browser.says(".nothing", "no document matches")
+    asked = service.bodies()[0]
+    expected = {"candidates": 7, "alpha": 0.25, "blend": 0, "gate": 12, "threshold": 0.3}
+    expected |= {"limit": 3, "retrieval": "bm25", "deadline_ms": 90, "rerank": False}
+    assert asked == asked | expected
+    shown = browser.texts(".control output")
+    assert shown == ["0.25", "7", "0", "12", "90", "0.3", "3"]
+    assert browser.one("#changed").text == "(9 changed)"
+    assert not browser.one("#set-alpha").is_enabled()  # words alone are not mixed with vectors
+    browser.one("#reset").click()
+    browser.until(lambda: len(service.bodies()) == 2, "not asked again")
+    assert not service.bodies()[1].keys() & expected.keys()
+
+
+def test_the_reader_s_theme_outlives_the_page(browser: Browser, service: Scripted) -> None:
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    browser.open(service.url, theme="dark")
+    dark = browser.run(paper)
+    assert browser.one("#theme").text == "Light"
+    browser.one("#theme").click()
+    light = browser.run(paper)
+    assert light != dark
+    browser.driver.refresh()
+    assert browser.run(paper) == light
+    assert browser.one("#theme").text == "Dark"
+
+
+def test_a_key_that_may_only_read_offers_no_writing(browser: Browser, service: Scripted) -> None:
+    service.says("/status", STATUS | {"may_write": False})
+    stored = {"id": "a", "title": "A", "source": None, "passages": 1}
+    service.says("/documents", {"documents": [stored], "next": None, "total": 1})
+    browser.open(service.url + "?view=documents")
+    browser.says(".remark", "may read only")
+    assert browser.texts(".documents a") == ["A"]
+    assert browser.all("#files, .delete") == []
+
+
+def test_an_upload_that_breaks_off_says_so(browser: Browser, service: Scripted) -> None:
+    service.says("/documents", {"documents": [], "next": None, "total": 0})
+    browser.open(service.url + "?view=documents")
+    browser.says(".total", "Nothing is stored yet.")
+    service.says("/documents", refusal(413, "the body has 9 MB, expected at most 4 MB"))
+    browser.one(".add summary").click()
+    browser.one("#paste-text").send_keys("A walk each day.")
+    browser.one(".paste button").click()
+    browser.says(".result.failed", "not added: the body has 9 MB, expected at most 4 MB")
+
+
+AXE = os.environ.get("AXE_CORE", "")
+
+
+@pytest.mark.skipif(
+    not AXE, reason="AXE_CORE must name axe.min.js of npm's axe-core (npm pack axe-core)"
+)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 360])
+def test_axe_finds_no_fault(browser: Browser, service: Scripted, theme: str, width: int) -> None:
+    code = Path(AXE).read_text(encoding="utf-8")
+    faults = []
+    for address, shown in every_view(service):
+        browser.open(service.url + address, width=width, theme=theme)
+        browser.one(shown)
+        # Axe makes elements of text, which the page's own scripts may not.
+        browser.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        browser.run(code)
+        found = browser.driver.execute_async_script(
+            "const done = arguments[0]; axe.run(document).then(r => done(r.violations))"
+        )
+        faults += [(address, one["id"], [n["html"] for n in one["nodes"]]) for one in found]
+    browser.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+    assert faults == []
+
+
+def every_view(service: Scripted) -> list[tuple[str, str]]:
+    """Addresses that show all kinds of things, and what to wait for at each."""
+    full = hit(
+        1,
+        3,
+        "Walking",
+        "A walk each day keeps the heart well. " * 30,
+        highlight=[0, 37],
+        metadata={"language": "en", "year": 2020},
+        also_in=[{"id": "b", "title": "B", "source": None, "location": None}],
+        passages=[{"passage": "More.", "location": None, "score": 0.5}],
+    )
+    weak, fair = hit(2, 1, "B", probability=0.05), hit(3, 2, "C", probability=0.5)
+    first = [hit(1, 1, "B", probability=None, logit=None)]
+    service.says("/search", answer(full, weak, fair, before=first, notes=["the gate does not fit"]))
+    stored = {"id": "a", "title": "A", "source": {"file": "a.md", "line": None}, "passages": 1}
+    service.says("/documents", {"documents": [stored], "next": "a", "total": 2})
+    passage = {"text": "A walk.", "location": {"line": 1, "page": None, "heading": "Walks"}}
+    whole = {"id": "a", "title": "A", "metadata": {"year": 2020}, "source": None}
+    service.says("/documents/a", whole | {"passages": [passage]})
+    return [
+        ("", ".welcome"),
+        ("?q=walk&where=year%3D2020", ".hits"),
+        ("?view=compare&q=walk&candidates=10", ".compare"),
+        ("?view=documents", ".documents a"),
+        ("?view=documents&id=a", ".passages"),
+    ]
