@@ -49,6 +49,7 @@ def as_json(ranking: Ranking, passages: bool = False) -> dict[str, Any]:
         "reranked": ranking.reranked,
         "scored": ranking.scored,
         "reason": ranking.reason,
+        "failed": ranking.failed,
         "hint": ranking.hint,
         "notes": list(ranking.notes),
         "hits": [_hit_json(hit, passages) for hit in ranking.hits],

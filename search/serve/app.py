@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.errors import InputError, Overloaded, SearchError, Stopped, StoreError
-from search.serve import dialects, metrics
+from search.serve import dialects, metrics, page
 from search.serve.caller import Caller, current_caller
 from search.serve.service import Service
 
@@ -34,7 +34,7 @@ def build_app(service: Service) -> FastAPI:
         await asyncio.to_thread(service.close)
 
     app = FastAPI(title="Two-stage search", lifespan=lifespan)
-    for router in [*dialects.routers(service), metrics.router(service.metrics)]:
+    for router in [page.router(), *dialects.routers(service), metrics.router(service.metrics)]:
         app.include_router(router)
     for kind, handler in {
         StarletteHTTPException: _on_http,

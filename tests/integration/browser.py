@@ -38,12 +38,12 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
         self.driver.get(url)
 
-    def until(self, condition: Callable[[], Found], what: str) -> Found:
+    def until(self, condition: Callable[[], Found | None], what: str) -> Found:
         """The first result that is true; elements replaced meanwhile are looked up anew."""
         wait = WebDriverWait(
             self.driver, WAIT_SECONDS, 0.05, ignored_exceptions=[WebDriverException, IndexError]
         )
-        return wait.until(lambda _: condition(), what)
+        return wait.until(lambda _: condition() or False, what)
 
     def all(self, css: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, css)
@@ -87,9 +87,10 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the browser refused or a script threw since the last call."""
+        log: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [
             entry["message"]
-            for entry in self.driver.get_log("browser")
+            for entry in log
             if entry["level"] == "SEVERE" and "Failed to load resource" not in entry["message"]
         ]
 

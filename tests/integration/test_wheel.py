@@ -81,6 +81,7 @@ def test_the_wheel_holds_all_that_is_read_at_run_time(wheel: Path) -> None:
         "config/default.yaml",
         "search/evaluate/golden.jsonl",
         "search/rerank/bundled/model.safetensors",
+        *(f"search/serve/page/page.{kind}" for kind in ("css", "js")),
     }
     assert expected <= names
     assert not [name for name in names if name.startswith(("tests", "training", "data"))]

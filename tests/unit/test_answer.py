@@ -96,7 +96,8 @@ def test_markup_in_documents_is_shown_not_obeyed() -> None:
 def test_json_has_the_documented_keys() -> None:
     answer = json.loads(json.dumps(as_json(ranking())))
     assert list(answer) == [
-        *("query", "reranked", "scored", "reason", "hint", "notes", "hits", "timings_ms", "model")
+        *("query", "reranked", "scored", "reason", "failed", "hint"),
+        *("notes", "hits", "timings_ms", "model"),
     ]
     assert answer["hits"][0] == {
         "rank": 1,

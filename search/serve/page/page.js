@@ -96,8 +96,9 @@ async function view(signal) {
   );
   const took = Math.round(answer.timings_ms.total ?? 0);
   say(`${counted(answer.hits.length, "answer")} in ${took} ms`);
-  if (!comparing) return answerView(answer, actions);
-  return [...remarks(answer), compareView(answer, actions.href), howMade(answer)];
+  const title = h("h1", { class: "unseen" }, comparing ? "Both orders" : "Answers");
+  if (!comparing) return [title, ...answerView(answer, actions)];
+  return [title, ...remarks(answer), compareView(answer, actions.href), howMade(answer)];
 }
 
 /** What stands below the field before a question is asked. */
@@ -105,14 +106,14 @@ function welcome() {
   const { documents, passages } = status.store;
   if (documents > 0)
     return h(
-      "p",
+      "h1",
       { class: "welcome" },
       `Ask ${counted(documents, "document")} (${counted(passages, "passage")}).`,
     );
   return h(
     "div",
     { class: "welcome" },
-    h("p", {}, "Nothing is stored yet, so there is nothing to find."),
+    h("h1", {}, "Nothing is stored yet, so there is nothing to find."),
     h("p", {}, h("a", { class: "button", href: "?view=documents" }, "Add documents")),
     h("p", { class: "hint" }, "or, in a terminal: ", h("code", {}, "two-stage ingest PATH")),
   );
@@ -173,8 +174,12 @@ function about() {
 }
 
 async function refresh() {
-  status = await patiently(() => askJson("status"));
-  the("about").textContent = about();
+  try {
+    status = await patiently(() => askJson("status"));
+    the("about").textContent = about();
+  } catch (problem) {
+    report(problem);
+  }
 }
 
 /** @param {string} filter */
