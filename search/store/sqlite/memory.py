@@ -34,8 +34,9 @@ ROUNDING = 1e-5
 Keys = NDArray[np.int64]
 Positions = NDArray[np.intp]
 """Where in a snapshot's keys passages stand; rising."""
-Postings = tuple[Positions, NDArray[np.float64]]
-"""The passages that hold a word, and what it adds to the BM25 of each."""
+Postings = tuple[Positions | slice, NDArray[np.float64]]
+"""The passages that hold a word, and what it adds to the BM25 of each. Of a word that is in most
+passages, all of them: adding is five times as fast where no position has to be looked up."""
 Vector = NDArray[np.float32]  # (dimensions,)
 
 READ_GENERATION = "SELECT value FROM properties WHERE name = 'generation'"
@@ -259,11 +260,18 @@ def _read_postings(connection: apsw.Connection, snapshot: Snapshot, term: str) -
     rows = connection.execute(_POSTINGS, (TITLE_WEIGHT, TEXT_WEIGHT, term))
     found = np.fromiter(rows, [("key", np.int64), ("part", np.float64)])
     positions = snapshot.positions(np.ascontiguousarray(found["key"]))
-    return None if positions is None else (positions, np.ascontiguousarray(found["part"]))
+    if positions is None:
+        return None
+    if 2 * len(positions) <= len(snapshot.keys):
+        return positions, np.ascontiguousarray(found["part"])
+    parts = np.zeros(len(snapshot.keys))
+    parts[positions] = found["part"]
+    return slice(None), parts
 
 
 def _bytes(postings: Postings) -> int:
-    return WORD_BYTES + sum(array.nbytes for array in postings)
+    positions, parts = postings
+    return WORD_BYTES + parts.nbytes + (0 if isinstance(positions, slice) else positions.nbytes)
 
 
 def _at_least_kth(

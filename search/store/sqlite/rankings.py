@@ -34,9 +34,11 @@ _BM25_OF = """
 SELECT rowid, bm25(words, ?, ?) FROM words
 WHERE words MATCH ? AND +rowid IN (SELECT value FROM json_each(?))
 """
-_CANDIDATE = """
-SELECT documents.id, position, title, text, metadata, source_file, source_line, line, page, heading
-FROM passages JOIN documents ON documents.key = document WHERE passages.key = ?
+_CANDIDATES = """
+SELECT passages.key, documents.id, position, title, text, metadata,
+source_file, source_line, line, page, heading
+FROM passages JOIN documents ON documents.key = document
+WHERE passages.key IN (SELECT value FROM json_each(?))
 """
 
 
@@ -113,27 +115,27 @@ def candidates(
     fused: Mapping[int, float],
 ) -> list[Candidate]:
     """The passages behind these keys, in the order given, with what each ranking says of them."""
-    found = []
-    for rank, (key, score) in enumerate(scores, start=1):
-        for document_id, position, title, text, metadata, *origin in connection.execute(
-            _CANDIDATE, (key,)
-        ):
-            candidate = Candidate(
-                document_id=document_id,
-                passage_index=position,
-                title=title,
-                passage=text,
-                score=score,
-                rank=rank,
-                metadata=metadata_from_json(document_id, metadata),
-                source=source_of(*origin[:2]),
-                location=location_of(*origin[2:]),
-                cosine=cosine.get(key),
-                bm25=words.get(key),
-                fused=fused.get(key),
-            )
-            found.append(candidate)
-    return found
+    wanted = json.dumps([key for key, _ in scores])
+    rows = {key: row for key, *row in connection.execute(_CANDIDATES, (wanted,))}
+    return [
+        Candidate(
+            document_id=document_id,
+            passage_index=position,
+            title=title,
+            passage=text,
+            score=score,
+            rank=rank,
+            metadata=metadata_from_json(document_id, metadata),
+            source=source_of(*origin[:2]),
+            location=location_of(*origin[2:]),
+            cosine=cosine.get(key),
+            bm25=words.get(key),
+            fused=fused.get(key),
+        )
+        for rank, (key, score) in enumerate(scores, start=1)
+        if key in rows
+        for document_id, position, title, text, metadata, *origin in [rows[key]]
+    ]
 
 
 def source_of(file: str | None, line: int | None) -> Source | None:
