@@ -59,6 +59,7 @@ class Settings(BaseModel):
 
     rerank: bool
     model: str = Field(min_length=1)
+    models: Path
     device: str = Field(min_length=1)
     precision: Literal["auto", "fp32", "fp16", "bf16"]
     engine: Literal["auto", "openvino", "torch"]
@@ -71,7 +72,7 @@ class Settings(BaseModel):
 
     serve: ServeSettings
 
-    @field_validator("store", "model", "embedding_model", mode="before")
+    @field_validator("store", "model", "models", "embedding_model", mode="before")
     @classmethod
     def _home(cls, value: Any) -> Any:
         """`~/store.db` in a file or a variable, where no shell has resolved it."""

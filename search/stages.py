@@ -198,7 +198,7 @@ class Search:
         return f"the deadline{'' if limit is None else f' of {limit:g} ms'} passed {when}"
 
     def _notes(self) -> tuple[str, ...]:
-        return (*self._note_on_vectors(), *self._note_on_gate())
+        return (*self._note_on_vectors(), *self._note_on_blend(), *self._note_on_gate())
 
     def _note_on_vectors(self) -> tuple[str, ...]:
         if not self.foreign_to_vectors or self.settings.retrieval == "bm25":
@@ -206,6 +206,15 @@ class Search:
         return (
             f"found by BM25 alone: the embedding model {self.embedding or ''} cannot read this "
             f"query ({self.foreign_to_vectors}), so that its vector would say nothing",
+        )
+
+    def _note_on_blend(self) -> tuple[str, ...]:
+        if self.reranker is None or self.reranker.blend.is_fitted:
+            return ()
+        return (
+            f"the probabilities are not calibrated for {self.reranker.info['name']}: they order "
+            "this answer, and say nothing more; `two-stage models add NAME MODEL --judged FOLDER` "
+            "fits them",
         )
 
     def _note_on_gate(self) -> tuple[str, ...]:

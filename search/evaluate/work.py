@@ -39,6 +39,7 @@ def run(session: Session, args: argparse.Namespace) -> Outcome:
     """All that the flags ask for; nothing is chosen or fitted on the sets reported on."""
     tests = _tests(args)
     needs_dev = args.tune or args.write_model
+    own_folder = _own_folder(session) if args.write_model else None
     dev = [session.run(task, folder) for task, folder in _dev(args)] if needs_dev else []
     tuning, written = None, []
     if args.tune:
@@ -52,8 +53,8 @@ def run(session: Session, args: argparse.Namespace) -> Outcome:
         fitted = _fit(session, dev, args)
         calibrations |= _measure(session, dev, fitted, ", dev, fitted", args)
         calibrations |= _measure(session, passes, fitted, ", fitted", args)
-        folder = open_checkpoint(session.settings.model).folder
-        written.append(writing.write_model(folder, fitted))
+        assert own_folder is not None
+        written.append(writing.write_model(own_folder, fitted))
         session.blend = fitted  # what is reported is what was written
     return Outcome(
         {p.task.name: _report(session, p, args) for p in passes},
@@ -61,6 +62,17 @@ def run(session: Session, args: argparse.Namespace) -> Outcome:
         tuning,
         calibrations,
         written,
+    )
+
+
+def _own_folder(session: Session) -> Path:
+    """Where the model's blend is written. Raises InputError for a version: none changes."""
+    checkpoint = open_checkpoint(session.settings.model, session.settings.models)
+    if checkpoint.version is None:
+        return checkpoint.folder
+    raise InputError(
+        f"{checkpoint.name!r} is a version, which does not change: `two-stage models add NEW_NAME "
+        "SOURCE --judged FOLDER` makes one with a blend fitted on those queries"
     )
 
 

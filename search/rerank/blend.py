@@ -61,6 +61,11 @@ class Blend:
         """The log-odds as far as the first stage can tell; None where no formula says so."""
         return self._apply(None, fused, cosine, bm25)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its log-odds were fitted to outcomes, and are not just the logit."""
+        return self.formulas != (LOGIT_ALONE,)
+
     def probability(self, logit: float) -> float:
         """0–1, from the logit alone."""
         return sigmoid(self.log_odds(logit))

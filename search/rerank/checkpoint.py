@@ -6,11 +6,19 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.errors import CheckpointError, ModelError
 from search.models.folder import find_folder, read_json, usable_positions
 from search.models.preflight import check_files
+from search.models.registry import (
+    CURRENT,
+    MODELS,
+    SHIPPED,
+    Registry,
+    Version,
+    check_unchanged,
+)
 from search.models.tokens import Tokenizer
 from search.rerank.blend import INPUTS, Blend, Formula
 
@@ -27,15 +35,43 @@ class Checkpoint:
     tokenizer: Tokenizer
     positions: int | None
     blend: Blend
+    version: Version | None = None
+    """Where the model is one of the registry's, which do not change."""
 
 
-def open_checkpoint(name: str) -> Checkpoint:
-    """Find the model `name` ("bundled", a folder or a hub name) and check its files.
+class Located(NamedTuple):
+    """A model's name, its weights, where its rerank.json may be, and its version if it has one."""
+
+    name: str
+    folder: Path
+    home: Path
+    version: Version | None = None
+
+
+def locate(name: str, models: Path = MODELS) -> Located:
+    """The model `name`: "bundled", a version in `models`, "current", a folder or a hub name.
+
+    A version comes before a folder of the same name, which `./NAME` is. Raises ModelError.
+    """
+    registry = Registry(models)
+    if name == CURRENT:
+        name = registry.current
+    version = None if name == SHIPPED else registry.find(name)
+    if version is not None:
+        check_unchanged(version)
+        return Located(name, version.folder, version.home, version)
+    folder = BUNDLED if name == SHIPPED else find_folder(name)
+    return Located(name, folder, folder)
+
+
+def open_checkpoint(name: str, models: Path = MODELS) -> Checkpoint:
+    """Find the model `name`, as `locate` does, and check its files.
 
     Raises CheckpointError saying what was found, what was expected, and the fix.
     """
     try:
-        folder = BUNDLED if name == "bundled" else find_folder(name)
+        located = locate(name, models)
+        folder = located.folder
         if not folder.is_dir():
             raise CheckpointError(
                 f"this installation lacks the bundled reranker (expected in {folder}): reinstall "
@@ -45,12 +81,13 @@ def open_checkpoint(name: str) -> Checkpoint:
         check_labels(folder, config)
         tokenizer = Tokenizer(folder)
         check_files(folder, tokenizer)
-        blend = read_blend(folder)
+        blend = read_blend(located.home)
     except CheckpointError:
         raise
     except ModelError as error:
         raise CheckpointError(str(error)) from None
-    return Checkpoint(folder, name, tokenizer, usable_positions(config), blend)
+    positions = usable_positions(config)
+    return Checkpoint(folder, located.name, tokenizer, positions, blend, located.version)
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:
@@ -64,18 +101,18 @@ def check_labels(folder: Path, config: dict[str, Any]) -> None:
         )
 
 
-def find_blend(name: str) -> Blend:
+def find_blend(name: str, models: Path = MODELS) -> Blend:
     """The blend of the model `name`; the plain one where it cannot be read (loading says why)."""
     try:
-        return read_blend(BUNDLED if name == "bundled" else find_folder(name))
+        return read_blend(locate(name, models).home)
     except ModelError:
         return Blend()
 
 
-def find_tokenizer(name: str) -> Tokenizer | None:
+def find_tokenizer(name: str, models: Path = MODELS) -> Tokenizer | None:
     """The tokenizer of the model `name`; None where it cannot be read (loading says why)."""
     try:
-        return Tokenizer(BUNDLED if name == "bundled" else find_folder(name))
+        return Tokenizer(locate(name, models).folder)
     except ModelError:
         return None
 

@@ -13,6 +13,7 @@ from config import Settings
 from search.engine import open_engine
 from search.errors import CheckpointError, ModelError
 from search.models.folder import fingerprint, weight_files
+from search.models.registry import MODELS
 from search.models.remembered import remember
 from search.models.tokens import Span
 from search.rerank.checkpoint import Checkpoint, open_checkpoint
@@ -69,8 +70,9 @@ def in_steps(
 class CrossEncoder:
     """Any Hugging Face sequence-classification reranker with one output.
 
-    `model` is "bundled", a folder or a hub name. Raises CheckpointError when it is not usable, and
-    ConfigError or MissingExtra when this machine lacks the device, precision or engine.
+    `model` is "bundled", a version in `models` (or "current"), a folder or a hub name. Raises
+    CheckpointError when it is not usable, and ConfigError or MissingExtra when this machine lacks
+    the device, precision or engine.
     """
 
     def __init__(
@@ -83,8 +85,9 @@ class CrossEncoder:
         batch_tokens: int = 16384,
         max_length: int = 512,
         window_overlap: int = 64,
+        models: Path = MODELS,
     ) -> None:
-        checkpoint = open_checkpoint(str(model))
+        checkpoint = open_checkpoint(str(model), models)
         self.blend = checkpoint.blend
         self.max_length = min(max_length, checkpoint.positions or max_length)
         self._name = checkpoint.name
@@ -116,6 +119,7 @@ class CrossEncoder:
             batch_tokens=settings.batch_tokens,
             max_length=settings.max_length,
             window_overlap=settings.window_overlap,
+            models=settings.models,
         )
 
     @property

@@ -74,8 +74,8 @@ class RerankerProvider:
         """The reranker that `settings` describe."""
         return cls(
             lambda: CrossEncoder.load(settings),
-            blend=lambda: find_blend(settings.model),
-            tokenizer=lambda: find_tokenizer(settings.model),
+            blend=lambda: find_blend(settings.model, settings.models),
+            tokenizer=lambda: find_tokenizer(settings.model, settings.models),
         )
 
     @cached_property

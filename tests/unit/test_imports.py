@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "search.answer": {"search.types"},
     "search.render": {"search.answer", "search.terminal", "search.types"},
     "search.models": {"search.errors", "search.types"},
+    "search.models.__main__": {"config", "search"},
     "search.engine": {"search.errors", "search.models", "search.types"},
     "search.embed": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.store": {"config", "search.embed", "search.errors", "search.types"},
@@ -81,7 +82,13 @@ ONLY_IN = {
     "weaviate": {"search.store.weaviate"},
     "uvicorn": {"search.serve"},
     "ijson": {"ingest.read"},
-    "rich": {"search.render", "search.__main__", "search.evaluate", "ingest.progress"},
+    "rich": {
+        "search.render",
+        "search.__main__",
+        "search.evaluate",
+        "search.models.__main__",
+        "ingest.progress",
+    },
     "matplotlib": {"search.evaluate.plots"},
     "starlette": {"search.serve"},
     "fastapi": {"search.serve"},
@@ -153,7 +160,16 @@ def test_only_main_modules_read_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["ingest", "search", "search.evaluate", "search.serve", "training", "two_stage"]
+    "command",
+    [
+        "ingest",
+        "search",
+        "search.evaluate",
+        "search.models",
+        "search.serve",
+        "training",
+        "two_stage",
+    ],
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (

@@ -33,6 +33,13 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Those of its subcommands, too."""
+    own = {flag for action in parser._actions for flag in action.option_strings}
+    nested = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return own.union(*(flags_of(below) for choices in nested for below in choices.values()))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_readme_with_help_and_an_example(command: str) -> None:
     assert f"python -m {command}" in README
@@ -45,7 +52,7 @@ def test_every_command_is_in_the_readme_with_help_and_an_example(command: str) -
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_uses_only_flags_that_exist(command: str) -> None:
-    known = {flag for action in parser_of(command)._actions for flag in action.option_strings}
+    known = flags_of(parser_of(command))
     for line in re.findall(rf"python -m {re.escape(command)} ([^\n`]*)", README):
         for flag in re.findall(r"(?<!\S)--[\w-]+", line.partition("#")[0]):
             assert flag in known, f"python -m {command} {flag}"
@@ -61,7 +68,7 @@ def test_every_command_on_the_path_has_help_and_is_in_the_readme(command: str) -
 
 def test_the_readme_gives_the_command_on_the_path_only_flags_that_exist() -> None:
     for command, rest in re.findall(r"two-stage (\w+) ?([^\n`]*)", README):
-        known = {flag for action in SUBCOMMANDS[command]._actions for flag in action.option_strings}
+        known = flags_of(SUBCOMMANDS[command])
         for flag in re.findall(r"(?<!\S)--[\w-]+", rest.partition("#")[0]):
             assert flag in known, f"two-stage {command} {flag}"
 

@@ -367,10 +367,17 @@ def test_an_order_stands_when_its_sentences_cannot_be_scored(
 
 def test_a_gate_of_another_retrieval_or_model_says_so() -> None:
     tuned = {"gate": 0.1, "gate_tuned_for": "hybrid bundled"}
-    assert searcher(**tuned).search("q").notes == ()
-    (note,) = searcher(**tuned).search("q", retrieval="bm25").notes
+    fitted = blend(0.0, logit=1.0, fused=0.1)
+    assert searcher(model=fitted, **tuned).search("q").notes == ()
+    (note,) = searcher(model=fitted, **tuned).search("q", retrieval="bm25").notes
     assert "tuned for 'hybrid bundled', but this search uses 'bm25 bundled'" in note
-    assert searcher(**tuned).search("q", retrieval="bm25", gate=None).notes == ()
+    assert searcher(model=fitted, **tuned).search("q", retrieval="bm25", gate=None).notes == ()
+
+
+def test_probabilities_that_were_fitted_on_nothing_are_called_so() -> None:
+    (note,) = searcher().search("q").notes
+    assert note.startswith("the probabilities are not calibrated for table")
+    assert searcher(rerank=False).search("q").notes == ()
 
 
 def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:

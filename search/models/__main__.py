@@ -1,0 +1,361 @@
+"""python -m search.models COMMAND: rerankers as versions: checked, compared, used, taken back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != str(Path(__file__).parents[2])
+):
+    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
+    del sys.path[0]
+
+import config
+from search.errors import InputError, MissingExtra
+from search.models.registry import CURRENT, SHIPPED, Registry, Version
+from search.terminal import json_text, printable, run_command, say, utf8
+
+if TYPE_CHECKING:
+    from search.evaluate.compare import Agreement, Judged
+    from search.evaluate.progress import Shown
+
+PROG = "python -m search.models"
+EVALUATION = Path(".search/evaluate")
+EPILOG = """\
+examples:
+  %(prog)s add clinic my-model --judged my-set      # a copy, checked; probabilities fitted
+  %(prog)s add m3 BAAI/bge-reranker-v2-m3           # pinned by its commit and the files' hashes
+  %(prog)s list
+  %(prog)s compare bundled clinic --data my-set     # nDCG@10 on judged queries, with significance
+  %(prog)s compare bundled clinic --queries log.txt # where the two orders differ, over the store
+  %(prog)s use clinic                               # what `model: current` stands for
+  %(prog)s rollback
+
+A version's name may stand wherever a model is named: --model clinic, model: clinic.
+
+exit status: 0 all well; 1 an error, or a check that failed; 2 wrong usage, or no such version.
+"""
+
+
+def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Rerankers as versions: pinned by hash, checked, compared, used, taken back.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, help="what to do"
+    )
+
+    def command(name: str, purpose: str, json: bool = False) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=purpose, description=purpose)
+        config.add_shared_flags(found)
+        if json:
+            found.add_argument("--json", action="store_true", help="for programs")
+        return found
+
+    def version(found: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        found.add_argument("name", type=utf8, metavar="NAME", help="a version's name")
+        return found
+
+    add = version(command("add", "check a model and keep it as a version"))
+    add.add_argument("source", type=utf8, metavar="FOLDER_OR_HUB_NAME", help="the model")
+    how = add.add_mutually_exclusive_group()
+    how.add_argument("--copy", action="store_true", default=None, help="of a hub model, too")
+    how.add_argument(
+        "--reference",
+        dest="copy",
+        action="store_false",
+        help="to a folder, too, which must then stay as it is",
+    )
+    add.add_argument(
+        "--judged", type=Path, metavar="FOLDER", help="fit blend and probabilities on this BEIR set"
+    )
+    _add_split(add, "dev", "fitted on")
+    add.add_argument("--force", action="store_true", help="keep it though a check failed")
+    command("list", "every version, and which is in use", json=True)
+    version(command("show", "one version: where it came from, its checks, its scores", json=True))
+    version(command("check", "look at a version again, and say what is wrong", json=True))
+    version(command("use", "make a version the current one"))
+    command("rollback", "make the one before the current one")
+    version(command("remove", "delete a version that is not in use"))
+    compare = command("compare", "two models, or versions, side by side", json=True)
+    compare.add_argument("a", type=utf8, metavar="A", help="a version, bundled, or any model")
+    compare.add_argument("b", type=utf8, metavar="B", help="the other one")
+    on = compare.add_mutually_exclusive_group(required=True)
+    on.add_argument("--data", type=Path, metavar="FOLDER", help="judged queries, in BEIR layout")
+    on.add_argument("--queries", type=Path, metavar="FILE", help="unjudged ones, over the store")
+    on.add_argument("--log", type=Path, metavar="FILE", help="what a service with a shadow logged")
+    _add_split(compare, "test", "compared on")
+    return parser
+
+
+def _add_split(parser: argparse.ArgumentParser, default: str, what: str) -> None:
+    parser.add_argument("--split", default=default, help=f"the qrels {what} (default {default})")
+    parser.add_argument(
+        "--cache", type=Path, default=EVALUATION, metavar="FOLDER",
+        help="keeps stores and scores (default %(default)s)",
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the command; returns its exit status."""
+    return run_command("models", lambda: run(build_parser(prog).parse_args(arguments)))
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = config.load(config.parse_set(args.set), os.environ)
+    return COMMANDS[args.command](args, Registry(settings.models), settings)
+
+
+def add(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    from search.evaluate import admission
+
+    with registry.draft(args.name, args.source, args.copy) as draft:
+        checks = admission.check(draft.version, settings)
+        print("\n".join(_check_lines(checks)), flush=True)
+        if not all(check.passed for check in checks) and not args.force:
+            say(f"models: {args.name} was not added; --force keeps it all the same")
+            return 1
+        calibration = admission.brought_along(draft.version)
+        if args.judged:
+            calibration = _calibrated(admission.calibrate, draft.version, settings, args)
+        version = draft.add(checks, calibration)
+    print(f"added {version.name}: {admission.trust(version.calibration)}")
+    return 0
+
+
+def _calibrated(
+    calibrate: Any, version: Version, settings: config.Settings, args: argparse.Namespace
+) -> Any:
+    try:
+        return calibrate(version, settings, args.judged, args.split, args.cache, _shown())
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "scipy", "evaluate", "--judged") from None
+
+
+def list_versions(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    current = registry.current
+    versions = [registry.get(name) for name in registry.names()]
+    if args.json:
+        print(json_text({"current": current, "versions": [_as_json(v) for v in versions]}, 2))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("", "version", "from", "added", "checks", "probabilities"):
+        table.add_column(title)
+    table.add_row("*" if current == SHIPPED else "", SHIPPED, "this project", "", "", "calibrated")
+    for v in versions:
+        passed = sum(check.passed for check in v.checks)
+        table.add_row(
+            "*" if v.name == current else "",
+            v.name,
+            printable(v.source),
+            v.added.partition("T")[0],
+            f"{passed}/{len(v.checks)}",
+            "calibrated" if v.calibration else "not calibrated",
+        )
+    Console(highlight=False, width=None if sys.stdout.isatty() else 180).print(table)
+    if settings.model != CURRENT:
+        print(f"* is what `model: current` stands for; the setting is model: {settings.model}")
+    return 0
+
+
+def show(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    from search.evaluate.admission import trust
+    from search.models.known import known
+
+    version = registry.get(args.name)
+    if args.json:
+        print(json_text(_as_json(version), 2))
+        return 0
+    kind = "copy of" if version.is_copy else "refers to"
+    pinned = f" at {version.revision}" if version.revision else ""
+    print(f"{version.name}  {version.digest}")
+    print(f"  {kind} {printable(version.source)}{pinned}, added {version.added}")
+    print(f"  weights in {printable(str(version.folder))}")
+    print("\n".join(_check_lines(version.checks)))
+    print(f"  probabilities: {trust(version.calibration)}")
+    published = known(version.source)
+    if published:
+        print(f"  published: {published.scores} ({published.source})")
+    return 0
+
+
+def check(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    from search.evaluate import admission
+
+    checks = admission.check(registry.get(args.name), settings)
+    if args.json:
+        found = [{"check": c.name, "passed": c.passed, "detail": c.detail} for c in checks]
+        print(json_text({"name": args.name, "checks": found}, 2))
+    else:
+        print("\n".join(_check_lines(checks)))
+    return 0 if all(check.passed for check in checks) else 1
+
+
+def use(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    registry.use(args.name)
+    _say_current(args.name, settings)
+    return 0
+
+
+def rollback(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    _say_current(registry.rollback(), settings)
+    return 0
+
+
+def _say_current(name: str, settings: config.Settings) -> None:
+    print(f"current: {name}")
+    if settings.model != CURRENT:
+        print(f"searches use it with `model: current`; the setting is model: {settings.model}")
+
+
+def remove(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    registry.remove(args.name)
+    print(f"removed {args.name}")
+    return 0
+
+
+def compare(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    from search.evaluate import compare as comparison
+    from search.queries import read_queries
+
+    a, b = (registry.current if name == CURRENT else name for name in (args.a, args.b))
+    if a == b:
+        raise InputError(f"both are {a}: name two models to compare")
+    if args.data:
+        try:
+            judged = comparison.on_judged(
+                args.data, args.split, settings, a, b, args.cache, _shown()
+            )
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or "scipy", "evaluate", "--data") from None
+        print(json_text(_judged_json(judged, a, b), 2) if args.json else _judged(judged, a, b))
+        return 0
+    found = (
+        comparison.from_log(args.log, a, b)
+        if args.log
+        else comparison.over_store(read_queries(args.queries), settings, a, b)
+    )
+    print(json_text(_agreement_json(found, a, b), 2) if args.json else _agreement(found, a, b))
+    return 0
+
+
+def _judged(found: Judged, a: str, b: str) -> str:
+    mean, low, high = found.difference
+    return (
+        f"{found.name}, {found.queries} queries, nDCG@10\n"
+        f"  first stage  {found.first:.4f}\n"
+        f"  A  {a}  {found.a:.4f}\n"
+        f"  B  {b}  {found.b:.4f}\n"
+        f"  B - A  {mean:+.4f}  95% {low:+.4f} to {high:+.4f}  p {found.p:.3f}; "
+        f"{found.better} queries better, {found.worse} worse\n"
+        f"  {found.verdict}"
+    )
+
+
+def _judged_json(found: Judged, a: str, b: str) -> dict[str, Any]:
+    mean, low, high = found.difference
+    return {
+        "set": found.name,
+        "queries": found.queries,
+        "metric": "nDCG@10",
+        "first_stage": found.first,
+        "a": {"model": a, "value": found.a},
+        "b": {"model": b, "value": found.b},
+        "difference": {"mean": mean, "low": low, "high": high, "p": found.p},
+        "better": found.better,
+        "worse": found.worse,
+        "verdict": found.verdict,
+    }
+
+
+def _agreement(found: Agreement, a: str, b: str) -> str:
+    lines = [
+        f"{found.queries} queries: Kendall's tau {found.tau:.3f} on average; another document "
+        f"first for {found.top_changed}"
+    ]
+    if found.furthest:
+        lines.append("The queries that differ most:")
+    for one in found.furthest:
+        lines.append(f"  {printable(one.query)}  (tau {one.tau:.2f})")
+        lines.append(f"    A  {a}: {printable(', '.join(one.a[:3]))}")
+        lines.append(f"    B  {b}: {printable(', '.join(one.b[:3]))}")
+    return "\n".join(lines)
+
+
+def _agreement_json(found: Agreement, a: str, b: str) -> dict[str, Any]:
+    return {
+        "a": a,
+        "b": b,
+        "queries": found.queries,
+        "kendall_tau": found.tau,
+        "top_changed": found.top_changed,
+        "furthest": [
+            {"query": one.query, "kendall_tau": one.tau, "a": list(one.a), "b": list(one.b)}
+            for one in found.furthest
+        ],
+    }
+
+
+def _check_lines(checks: Sequence[Any]) -> list[str]:
+    return [
+        f"  {'ok    ' if check.passed else 'FAILED'}  {check.name}: {printable(check.detail)}"
+        for check in checks
+    ]
+
+
+def _as_json(version: Version) -> dict[str, Any]:
+    from search.models.known import known
+
+    published = known(version.source)
+    return {
+        "name": version.name,
+        "source": version.source,
+        "revision": version.revision,
+        "copy": version.is_copy,
+        "folder": str(version.folder),
+        "added": version.added,
+        "digest": version.digest,
+        "checks": [
+            {"check": check.name, "passed": check.passed, "detail": check.detail}
+            for check in version.checks
+        ],
+        "calibration": version.calibration,
+        "published": published._asdict() if published else None,
+    }
+
+
+def _shown() -> Shown:
+    from rich.console import Console
+
+    from search.evaluate.progress import Shown
+
+    return Shown(sys.stderr, Console(stderr=True, highlight=False))
+
+
+COMMANDS = {
+    "add": add,
+    "list": list_versions,
+    "show": show,
+    "check": check,
+    "use": use,
+    "rollback": rollback,
+    "remove": remove,
+    "compare": compare,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

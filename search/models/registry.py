@@ -1,0 +1,400 @@
+"""Versions of rerankers in one folder, by name: pinned by hash, switched and taken back.
+
+    state.json             the version in use, and those in use before it
+    NAME/manifest.json     where it came from, the hash of every file, what its checks gave
+    NAME/rerank.json       its calibration and blend, where it has one
+    NAME/files/            the copy; a version that refers to a folder elsewhere has none
+
+A version never changes; a name that is free again may be given anew. Everything is written beside
+its place and then moved there, so that a kill at any moment leaves what was, or what was to be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from search.errors import InputError, ModelError
+from search.models.folder import find_folder
+from search.models.remembered import remember
+
+MODELS = Path("~/.local/share/two-stage/models")
+"""Beside no store: many of them use one model, and a store may be deleted without it."""
+SHIPPED = "bundled"
+CURRENT = "current"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MANIFEST, BLEND, STATE, LOCK = "manifest.json", "rerank.json", "state.json", "lock"
+COPIED = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md", "LICENSE*")
+DRAFT, GONE = ".draft-", ".gone-"
+WAIT_SECONDS = 10.0
+"""For another writer, who needs some milliseconds for what is done under the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at, with what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A model by name. `folder` has its weights; `home` its manifest and its blend.
+
+    `source` is what it was added from, `revision` the commit where that is the hub's; `files` are
+    the SHA-256 of each file. `calibration` says what its probabilities were fitted on, and how far
+    each band comes true; None where they are fitted on nothing.
+    """
+
+    name: str
+    home: Path
+    folder: Path
+    source: str
+    revision: str | None
+    added: str
+    files: Mapping[str, str]
+    checks: tuple[Check, ...] = ()
+    calibration: Mapping[str, Any] | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        return self.folder.parent == self.home
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits over all files."""
+        return _digest(self.files)
+
+
+class Registry:
+    """The versions in `root`. Any number of processes may read while one writes."""
+
+    def __init__(self, root: Path = MODELS) -> None:
+        self.root = root.expanduser()
+
+    # --- reading
+
+    def find(self, name: str) -> Version | None:
+        """The version of this name, None without one. Raises ModelError where it is broken."""
+        if not NAME.fullmatch(name) or not (self.root / name / MANIFEST).is_file():
+            return None
+        return _read_manifest(self.root / name)
+
+    def get(self, name: str) -> Version:
+        """The version of this name. Raises InputError, with what there is."""
+        found = self.find(name)
+        if found is None:
+            names = ", ".join(self.names()) or "none"
+            raise InputError(
+                f"there is no version {name!r} in {self.root}; found: {names}. "
+                "`two-stage models add NAME FOLDER_OR_HUB_NAME` makes one"
+            )
+        return found
+
+    def names(self) -> list[str]:
+        """All versions, in order of their names."""
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
+
+    @property
+    def current(self) -> str:
+        """The version in use, which `model: current` stands for; "bundled" until one is used."""
+        return self.history[-1] if self.history else SHIPPED
+
+    @property
+    def history(self) -> list[str]:
+        """The versions used, the current one last; `rollback` goes back one. Raises ModelError."""
+        path = self.root / STATE
+        try:
+            return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["used"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{path}: cannot be read ({error!r}): delete it, then choose with "
+                "`two-stage models use NAME`"
+            ) from None
+
+    # --- writing
+
+    def use(self, name: str) -> None:
+        """Make this version the current one. Raises InputError, or ModelError if it changed."""
+        if name != SHIPPED:
+            check_unchanged(self.get(name))
+        with self._locked():
+            if name != self.current:
+                self._write_state([*self.history, name])
+
+    def rollback(self) -> str:
+        """Make the version before the current one current again; its name. Raises InputError."""
+        with self._locked():
+            used = self.history
+            if not used:
+                raise InputError("no version was used yet, so there is none to go back to")
+            before = used[-2] if len(used) > 1 else SHIPPED
+            if before != SHIPPED:
+                check_unchanged(self.get(before))
+            self._write_state(used[:-1])
+            return before
+
+    def remove(self, name: str) -> None:
+        """Delete a version that is not in use; a folder that it refers to stays. InputError."""
+        self.get(name)
+        with self._locked():
+            if name == self.current:
+                raise InputError(
+                    f"version {name!r} is in use: `two-stage models use` another one, or "
+                    "`rollback`, then remove it"
+                )
+            self._write_state([used for used in self.history if used != name])
+            gone = self.root / f"{GONE}{name}-{os.getpid()}"
+            (self.root / name).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    @contextmanager
+    def draft(self, name: str, source: str, copy: bool | None = None) -> Iterator[Draft]:
+        """A version in the making, which `Draft.add` adds; without that, nothing stays.
+
+        `source` is a folder, of which a copy is made, or a name on the hub, which is referred to in
+        its cache; `copy` says otherwise. Raises InputError for the name, ModelError for the source.
+        """
+        self._check_free(name)
+        found = find_folder(source)
+        with ExitStack() as stack:
+            with self._locked():
+                home = Path(tempfile.mkdtemp(prefix=f"{DRAFT}{name}-", dir=self.root))
+                stack.callback(shutil.rmtree, home, ignore_errors=True)
+                # As long as it is held, nobody takes the draft for a leftover.
+                stack.enter_context(_lock(home / LOCK, "this draft"))
+            yield Draft(self, _drafted(name, home, source, found, copy))
+
+    def _add(self, version: Version) -> Version:
+        target = self.root / version.name
+        _write_json(version.home / MANIFEST, _as_json(version))
+        with self._locked():
+            self._check_free(version.name)
+            (version.home / LOCK).unlink(missing_ok=True)
+            version.home.rename(target)
+            _sync(self.root)
+        return _read_manifest(target)
+
+    def _check_free(self, name: str) -> None:
+        if not NAME.fullmatch(name) or name in (SHIPPED, CURRENT):
+            raise InputError(
+                f"{name!r} cannot be a version's name: expected small letters, digits and . _ - "
+                f"(64 at most), and neither {SHIPPED} nor {CURRENT}"
+            )
+        if (self.root / name).exists():
+            raise InputError(
+                f"there is a version {name!r} already, and a version does not change: choose "
+                f"another name, or `two-stage models remove {name}` first"
+            )
+
+    def _write_state(self, used: Sequence[str]) -> None:
+        _write_json(self.root / STATE, {"used": list(used)})
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(
+                f"{self.root}: cannot be made ({error.strerror}); set `models` to another folder"
+            ) from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time; what killed ones have left is removed."""
+        self._make_root()
+        with _lock(self.root / LOCK, f"the models in {self.root}", WAIT_SECONDS):
+            for path in self.root.glob(f"{DRAFT}*"):
+                with suppress(ModelError, OSError), _lock(path / LOCK, "this draft"):
+                    shutil.rmtree(path, ignore_errors=True)
+            for path in self.root.glob(f"{GONE}*"):
+                shutil.rmtree(path, ignore_errors=True)
+            yield
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version in the making: its files are there to be checked, and nobody finds it yet."""
+
+    registry: Registry
+    version: Version
+
+    def add(self, checks: Sequence[Check], calibration: Mapping[str, Any] | None) -> Version:
+        """Add it, as it is now. Raises InputError when the name was taken meanwhile."""
+        return self.registry._add(
+            replace(self.version, checks=tuple(checks), calibration=calibration)
+        )
+
+
+def _drafted(name: str, home: Path, source: str, found: Path, copy: bool | None) -> Version:
+    """`found` is the folder that `source` names. Raises ModelError."""
+    from_hub = not Path(source).expanduser().is_dir()
+    folder = found.resolve()
+    try:
+        if copy if copy is not None else not from_hub:
+            folder = _copied(folder, home / "files")
+        if (found / BLEND).is_file():
+            shutil.copyfile(found / BLEND, home / BLEND)
+        files = {path.name: _hash(path) for path in _files_of(folder)}
+    except OSError as error:
+        raise ModelError(f"{found}: cannot be read, or copied to {home.parent}: {error}") from None
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    commit = folder.name if from_hub and folder.parent.name == "snapshots" else None
+    return Version(name, home, folder, source if from_hub else str(found), commit, now, files)
+
+
+def check_unchanged(version: Version, trust_stamps: bool = True) -> None:
+    """Raise ModelError when a file is not the one that was added.
+
+    `trust_stamps`: a file with the size and times of one that was hashed before is not read again.
+    """
+    paths = [version.folder / name for name in version.files]
+
+    def found() -> str:
+        return _digest({n: _hash(p) for n, p in zip(version.files, paths, strict=True)})
+
+    try:
+        digest = remember("files", paths, found) if trust_stamps else found()
+    except OSError as error:
+        raise ModelError(
+            f"version {version.name!r}: {error.filename} cannot be read ({error.strerror}). "
+            f"{_fix(version)}"
+        ) from None
+    if digest != version.digest:
+        changed = [n for n, path in zip(version.files, paths, strict=True) if _differs(version, n)]
+        raise ModelError(
+            f"version {version.name!r}: {', '.join(changed)} in {version.folder} changed since it "
+            f"was added on {version.added}. {_fix(version)}"
+        )
+
+
+def _differs(version: Version, name: str) -> bool:
+    return _hash(version.folder / name) != version.files[name]
+
+
+def _fix(version: Version) -> str:
+    again = f"`two-stage models add` it under a new name, which checks it, or remove {version.name}"
+    return again if version.is_copy else f"Put it back, or {again}"
+
+
+def _copied(folder: Path, target: Path) -> Path:
+    """The files of a model's folder, on disk when this returns."""
+    target.mkdir()
+    for path in _files_of(folder):
+        shutil.copyfile(path, target / path.name)
+        with (target / path.name).open("rb+") as file:
+            os.fsync(file.fileno())
+    return target
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """What belongs to a model, but for its blend, which is the version's own."""
+    found = {path for pattern in COPIED for path in folder.glob(pattern) if path.is_file()}
+    return sorted(path for path in found if path.name != BLEND)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:12]
+
+
+def _as_json(version: Version) -> dict[str, Any]:
+    """Without the home, and without a folder below it: both move."""
+    content = {name: value for name, value in asdict(version).items() if name != "home"}
+    content["folder"] = None if version.is_copy else str(version.folder)
+    return {"format": 1, **content}
+
+
+def _read_manifest(home: Path) -> Version:
+    path = home / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Version(
+            home.name,
+            home,
+            home / "files" if content["folder"] is None else Path(content["folder"]),
+            content["source"],
+            content["revision"],
+            content["added"],
+            dict(content["files"]),
+            tuple(Check(**check) for check in content["checks"]),
+            content["calibration"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as a version's manifest ({error!r}): remove the folder "
+            f"{home}, then add the model again"
+        ) from None
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all, and on disk when this returns."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """So that a rename in it outlives the machine; Windows has no such thing."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _lock(path: Path, what: str, seconds: float = 0.0) -> Iterator[None]:
+    """Hold a lock that goes with the process, however that ends; wait `seconds` for it at most.
+
+    Raises ModelError when another process holds it.
+    """
+    deadline = time.monotonic() + seconds
+    with path.open("a+b") as file:
+        while not _try_lock(file):
+            if time.monotonic() >= deadline:
+                raise ModelError(
+                    f"another process is changing {what}: wait for it to end, then try again"
+                )
+            time.sleep(0.05)
+        yield
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
