@@ -86,6 +86,7 @@ class Scripted:
     def __init__(self, url: str) -> None:
         self.url = url
         self.replies: dict[str, list[Reply | Any]] = {"/status": [STATUS]}
+        self.addresses: list[tuple[str, str]] = []
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
 
     def says(self, path: str, *replies: Reply | Any) -> None:
@@ -93,7 +94,8 @@ class Scripted:
 
     async def reply(self, request: Request) -> Response:
         content = await request.body()
-        body = json.loads(content) if content.startswith(b"{") else {}
+        body = json.loads(content) if request.url.path == "/search" else {}
+        self.addresses.append((request.url.path, request.url.query))
         self.asked.append((request.url.path, body, dict(request.headers)))
         replies = self.replies.get(request.url.path, [{}])
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
@@ -398,6 +400,44 @@ def test_an_upload_that_breaks_off_says_so(browser: Browser, service: Scripted) 
     browser.one("#paste-text").send_keys("A walk each day.")
     browser.one(".paste button").click()
     browser.says(".result.failed", "not added: the body has 9 MB, expected at most 4 MB")
+
+
+def test_what_was_added_is_counted_and_what_was_not_is_explained(
+    browser: Browser, service: Scripted
+) -> None:
+    service.says("/documents", {"documents": [], "next": None, "total": 0})
+    browser.open(service.url + "?view=documents")
+    browser.says(".total", "Nothing is stored yet.")
+    why = "field 'text' is empty, expected text"
+    records: list[dict[str, Any]]
+    records = [{"status": "stored", "id": "a", "location": "walks:1", "reason": None}] * 3
+    records += [{"status": "rejected", "id": "b", "location": "walks:4", "reason": why}] * 205
+    full = "the disk is full"
+    summary = {"read": 208, "stored": 3, "unchanged": 0, "rejected": 205, "seconds": 1}
+    listed: dict[str, Any] = {"documents": [], "next": None, "total": 3}
+    broken = [*records, {"summary": summary | {"problem": full}}]
+    service.says("/documents", lines(*records, {"summary": summary}), listed, lines(*broken))
+    browser.one(".add summary").click()
+    browser.one(".take-over input").click()
+    browser.one("#paste-title").send_keys("walks")
+    browser.one("#paste-text").send_keys('{"text": "a"}', Keys.ENTER, '{"text": "b"}')
+    browser.one(".paste button").click()
+    browser.says(".total", "3 documents.")
+    assert browser.texts(".result > span") == ["3 stored, 205 rejected"]
+    shown = browser.texts(".rejected li")
+    assert shown[0] == f"walks:4, b: {why}"
+    assert len(shown) == 201
+    assert shown[-1] == "and 5 more"
+    browser.one("#paste-text").send_keys("x")
+    browser.one(".paste button").click()
+    browser.says(".result.failed", f"3 stored, 205 rejected, then it broke off: {full}")
+    sent = [parameters for path, parameters in service.addresses if path == "/documents"]
+    assert "take_over=true&name=walks" in sent
+
+
+def lines(*records: dict[str, Any]) -> Reply:
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    return lambda _: Response(text, media_type="application/x-ndjson")
 
 
 AXE = os.environ.get("AXE_CORE", "")

@@ -17,7 +17,7 @@ const MAX_REJECTED_SHOWN = 200;
  * @property {(problem: unknown) => void} report shows what went wrong
  * @property {(text: string) => void} say for those who do not see the page
  * @property {() => Promise<any>} refresh reads the service's status anew
- * @property {() => string} hrefOfAll the address of the list
+ * @property {() => {href: string, name: string}} back where a document was opened from
  * @property {() => void} goToAll leaves a document for the list of all
  */
 
@@ -121,11 +121,15 @@ export async function documentView(id, status, actions) {
   });
   const file = document.source?.file;
   return [
-    h("p", { class: "about" }, h("a", { href: actions.hrefOfAll() }, "← All documents")),
+    h("p", { class: "about" }, h("a", { href: actions.back().href }, `← ${actions.back().name}`)),
     h("h1", { dir: "auto", lang }, document.title || document.id),
-    h("p", { class: "about" }, "id ", h("bdi", {}, document.id)),
-    file && file !== document.id && h("p", { class: "about" }, "from ", h("bdi", {}, file)),
-    metaView({ ...document, source: null }, actions),
+    h(
+      "div",
+      { class: "origin" },
+      h("p", {}, "id ", h("bdi", {}, document.id)),
+      file && file !== document.id && h("p", {}, "from ", h("bdi", {}, file)),
+      metaView({ ...document, source: null }, actions),
+    ),
     h("ol", { class: "passages", "aria-label": "Passages" }, ...passages),
     status.may_write && deleteButton(document, actions, actions.goToAll),
   ].filter(Boolean);
@@ -178,6 +182,7 @@ function addView(actions, added) {
   const picker = /** @type {HTMLInputElement} */ (
     h("input", { id: "files", type: "file", multiple: true, class: "unseen" })
   );
+  const takeOver = /** @type {HTMLInputElement} */ (h("input", { type: "checkbox" }));
   const results = h("div", { class: "results" });
   const title = /** @type {HTMLInputElement} */ (h("input", { id: "paste-title", dir: "auto" }));
   const text = /** @type {HTMLTextAreaElement} */ (
@@ -206,7 +211,7 @@ function addView(actions, added) {
   async function add(parts) {
     for (const part of parts) {
       try {
-        await addOne(part, results, actions);
+        await addOne(part, takeOver.checked, results, actions);
       } catch (problem) {
         actions.report(problem);
         break;
@@ -231,6 +236,12 @@ function addView(actions, added) {
     { class: "add", "aria-label": "Add documents" },
     drop,
     h("details", {}, h("summary", {}, "Paste text"), paste),
+    h(
+      "label",
+      { class: "take-over" },
+      takeOver,
+      h("span", {}, "Replace documents of the same id that came from elsewhere"),
+    ),
     results,
   );
 }
@@ -250,7 +261,7 @@ function asPart(file) {
 export function pasted(title, text) {
   const isJson = (/** @type {string} */ one) => {
     try {
-      return typeof JSON.parse(one) === "object";
+      return JSON.parse(one) instanceof Object;
     } catch {
       return false;
     }
@@ -264,10 +275,11 @@ export function pasted(title, text) {
 /**
  * Sends one file and shows what becomes of its records, while they are read.
  * @param {{name: string, body: BodyInit, type?: string}} part
+ * @param {boolean} takeOver
  * @param {HTMLElement} results
  * @param {Actions} actions
  */
-async function addOne(part, results, actions) {
+async function addOne(part, takeOver, results, actions) {
   const counts = { stored: 0, unchanged: 0, rejected: 0 };
   const progress = h("progress", { "aria-label": `Adding ${part.name}` });
   const said = h("span", {}, "sending");
@@ -282,21 +294,30 @@ async function addOne(part, results, actions) {
   };
   try {
     const headers = part.type ? { "Content-Type": part.type } : undefined;
+    const query = new URLSearchParams({
+      ...(takeOver && { take_over: "true" }),
+      ...(part.type && { name: part.name }),
+    });
     const response = await actions.patiently(() =>
-      ask("documents", { method: "POST", body: part.body, headers }),
+      ask(`documents?${query}`, { method: "POST", body: part.body, headers }),
     );
+    let finished = false;
     for await (const line of lines(response)) {
-      if (line.summary) Object.assign(counts, onlyCounts(line.summary));
-      else if (line.error) throw new Problem("failed", line.error);
-      else {
+      if (line.summary) {
+        finished = true;
+        Object.assign(counts, onlyCounts(line.summary));
+        if (line.summary.problem) throw new Problem("failed", line.summary.problem);
+      } else {
         counts[/** @type {keyof typeof counts} */ (line.status)] += 1;
         if (line.status === "rejected") showRejected(rejected, counts.rejected, line);
       }
       tell();
     }
+    if (!finished) throw new Problem("away", "the service’s answer broke off");
     actions.say(`${part.name}: ${said.textContent}`);
   } catch (problem) {
-    said.textContent = `not added: ${problem instanceof Error ? problem.message : problem}`;
+    const before = counts.stored > 0 ? `${said.textContent}, then it broke off: ` : "not added: ";
+    said.textContent = `${before}${problem instanceof Error ? problem.message : problem}`;
     result.classList.add("failed");
     if (!(problem instanceof Problem) || problem.kind === "away") throw problem;
     actions.say(`${part.name}: ${said.textContent}`);

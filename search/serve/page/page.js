@@ -30,7 +30,7 @@ const actions = {
   report,
   say,
   refresh,
-  hrefOfAll: () => write({ ...state, view: "documents", id: null }),
+  back,
   goToAll: () => go({ ...state, view: "documents", id: null }),
 };
 
@@ -180,6 +180,11 @@ async function refresh() {
   } catch (problem) {
     report(problem);
   }
+}
+
+function back() {
+  if (!state.query) return { href: write({ ...state, id: null }), name: "All documents" };
+  return { href: write({ ...state, view: "search", id: null }), name: "Answers" };
 }
 
 /** @param {string} filter */
