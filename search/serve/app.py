@@ -123,21 +123,19 @@ class _Body:
         self._gone.set()
 
 
-def _error(status: int, message: str) -> Response:
-    caller = current_caller.get()
-    return JSONResponse(
-        {"error": message, "request_id": caller.request_id if caller else ""}, status_code=status
-    )
+def _error(request: Request, status: int, message: str) -> Response:
+    status, body = dialects.error(request, status, message)
+    return JSONResponse(body, status)
 
 
 async def _on_http(request: Request, error: Any) -> Response:
     if error.status_code == 400:  # FastAPI's word for bytes or nesting that Python's JSON refuses
-        return _error(422, "Invalid JSON: expected UTF-8, and not nested too deep")
-    return _error(error.status_code, error.detail)
+        return _error(request, 422, "Invalid JSON: expected UTF-8, and not nested too deep")
+    return _error(request, error.status_code, error.detail)
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:
-    return _error(422, "; ".join(map(_problem, error.errors())))
+    return _error(request, 422, "; ".join(map(_problem, error.errors())))
 
 
 def _problem(problem: Any) -> str:
@@ -149,10 +147,12 @@ def _problem(problem: Any) -> str:
 
 async def _on_search_error(request: Request, error: Any) -> Response:
     if isinstance(error, Overloaded):
-        return _error(429, str(error))
+        return _error(request, 429, str(error))
     away = isinstance(error, (Stopped, StoreError))
-    return _error(422 if isinstance(error, InputError) else 503 if away else 500, str(error))
+    return _error(
+        request, 422 if isinstance(error, InputError) else 503 if away else 500, str(error)
+    )
 
 
 async def _on_any(request: Request, error: Any) -> Response:
-    return _error(500, f"{type(error).__name__}: {error}")
+    return _error(request, 500, f"{type(error).__name__}: {error}")

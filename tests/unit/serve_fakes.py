@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from fakes import ListStore
 from numpy.typing import NDArray
 
 import config
+from search.embed import PassageTokenizer
 from search.errors import QueryTooLong
+from search.models.tokens import Span, Tokens
 from search.rerank import Blend, Scored
 from search.rerank.blend import Formula
 from search.serve.models import Models
@@ -18,10 +22,24 @@ from search.store import Store
 from search.types import EmbeddingInfo
 
 
+class Words:
+    """A tokenizer of words; a model that reads eight of them, and one special token."""
+
+    max_passage_tokens = 8
+
+    def token_offsets(self, text: str) -> list[Span]:
+        return [word.span() for word in re.finditer(r"\S+", text)]
+
+    def inputs(self, texts: Sequence[str]) -> list[Tokens]:
+        counts = [min(8, len(self.token_offsets(text))) + 1 for text in texts]
+        return [Tokens([0] * count, [0] * count) for count in counts]
+
+
 class Lengths:
     """A vector of (characters, 1) for a passage, (characters, 0) for a query."""
 
     info = EmbeddingInfo("lengths", "1", 2)
+    tokenizer = cast(PassageTokenizer, Words())
 
     def encode_passages(self, texts: list[str]) -> NDArray[np.float32]:
         return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
@@ -44,7 +62,10 @@ class Share:
     ) -> list[Scored]:
         if any(len(query) > 100 for query, _ in pairs):
             raise QueryTooLong("the query is too long")
-        return [Scored(self.logit(*pair), (0, len(pair[1]))) for pair in pairs]
+        return [
+            Scored(self.logit(*pair), (0, len(pair[1])), len(" ".join(pair).split()))
+            for pair in pairs
+        ]
 
     def logit(self, query: str, text: str) -> float:
         if "nan" in text:

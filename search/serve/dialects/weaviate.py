@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from search.serve.dialects import work
+from search.serve.dialects.work import Text
 from search.serve.models import Task
 from search.serve.service import Service
 
@@ -25,7 +26,7 @@ class VectorConfig(BaseModel):
 class VectorRequest(BaseModel):
     """One text to embed."""
 
-    text: str
+    text: Text
     config: VectorConfig = VectorConfig()
 
 
@@ -41,9 +42,9 @@ class VectorAnswer(BaseModel):
 class RerankRequest(BaseModel):
     """A query and the texts to be scored for it."""
 
-    query: str
-    documents: list[str]
-    property: str = ""
+    query: Text
+    documents: list[Text]
+    property: Text = ""
 
 
 class DocumentScore(BaseModel):
@@ -72,11 +73,6 @@ def router(service: Service) -> APIRouter:
         (vector,) = await work.vectors(request, service, [wanted.text], wanted.config.task_type)
         size = len(vector)
         return VectorAnswer(text=wanted.text, vector=vector.tolist(), dim=size, dims=size)
-
-    @routes.post("/rerank")
-    async def rerank(request: Request, wanted: RerankRequest) -> RerankAnswer:
-        """The probability of each document that it answers the query."""
-        return await reranked(request, service, wanted)
 
     @routes.get("/meta")
     async def meta() -> dict[str, dict[str, str | int | float | None] | None]:

@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 from fastapi import HTTPException, Request
+from pydantic import BeforeValidator
 
 from search.embed import PassageTokenizer
 from search.errors import InputError, Stopped
 from search.rerank import Scored
+from search.serve.caller import current_caller
 from search.serve.models import MAX_CHARACTERS, Task, Vector
 from search.serve.queue import Answer, Result
 from search.serve.service import Service
 
 GONE_SECONDS = 1.0
+
+
+def _whole(value: object) -> object:
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_whole)]
+"""JSON can hold half a character (a text cut in the middle of an emoji): "?" stands for it, as
+nothing could be sent back that has one."""
 
 
 async def scores(
@@ -61,6 +73,17 @@ def best_first(scored: Sequence[Scored], top: int | None = None) -> list[tuple[i
     return sorted(enumerate(scored), key=lambda pair: -pair[1].logit)[:top]
 
 
+def reranker_name(service: Service) -> str:
+    """The model that answers, whichever was asked for."""
+    return str((service.models.meta()["reranker"] or {}).get("name"))
+
+
+def request_id() -> str:
+    """The same as in the answer's X-Request-Id."""
+    caller = current_caller.get()
+    return caller.request_id if caller else ""
+
+
 def check_dimensions(service: Service, wanted: int | None) -> None:
     """Vectors have the dimensions they were trained with; cut off, they would mean less."""
     ours = service.models.dimensions
@@ -77,8 +100,12 @@ class Tokens:
     @property
     def most(self) -> int:
         """Of one text, special tokens left out; the model reads no more."""
-        most: int = self._tokenizer.max_passage_tokens
-        return most
+        return self._tokenizer.max_passage_tokens
+
+    async def count(self, text: str) -> int:
+        """How many tokens a text has, special ones left out, whether or not the model reads all."""
+        text = text[:MAX_CHARACTERS]
+        return len(await asyncio.to_thread(self._tokenizer.token_offsets, text))
 
     async def read(self, texts: Sequence[str]) -> int:
         """How many tokens the model reads of all of them, special ones included."""
