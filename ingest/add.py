@@ -1,9 +1,9 @@
-"""Records that a program holds, stored as a run of `ingest` stores those of files."""
+"""What a program holds or was sent, stored as a run of `ingest` stores what lies in files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -12,10 +12,14 @@ from config import Settings
 from ingest.chunk import Chunker, Tokenizer
 from ingest.fields import FieldNames
 from ingest.pipeline import Counts, Pipeline, Tools
-from ingest.record import Record, Rejection
+from ingest.read import read_files
+from ingest.read.source import InputFile, Options
+from ingest.read.walk import Skipped
+from ingest.record import Outcome, Record, Rejection
 from ingest.seen import Seen
-from search.store import Store
+from search.store import Embedder, Store
 from search.store.lock import only_writer
+from search.store.open import open_store
 
 ORIGIN = "documents"
 
@@ -62,8 +66,51 @@ class Adder:
         return added
 
 
+@contextmanager
+def writing(settings: Settings, embedder: Embedder) -> Iterator[Store]:
+    """The settings' store, for its only writer. Raises StoreUnavailable where another writes."""
+    with (
+        only_writer(settings),
+        closing(open_store(settings, create=True, embedder=embedder)) as store,
+    ):
+        yield store
+
+
+def add_files(
+    store: Store,
+    chunker: Chunker,
+    files: Iterable[InputFile | Rejection],
+    options: Options,
+    names: FieldNames,
+    take_over: bool,
+    report: Callable[[Outcome], None],
+) -> Counts:
+    """Store what was sent as files; `report` hears of each record's end, and `store` is written to.
+
+    What `report` raises ends the run; what was stored by then stays.
+    """
+    with closing(Seen()) as seen:
+        silent = Silent()
+        tools = Tools(
+            store,
+            chunker,
+            seen,
+            silent,
+            silent,
+            names,
+            take_over=take_over,
+            take_over_hint="take_over=true replaces it",
+            report=report,
+        )
+        pipeline = Pipeline(tools)
+        pipeline.run(read_files(files, options, Skipped(), names))
+        return pipeline.counts
+
+
 class Silent:
-    """A progress that nobody watches."""
+    """A progress that nobody watches; and no file is made of what was rejected."""
+
+    def add(self, rejection: Rejection) -> None: ...
 
     def update(self, records: int) -> None: ...
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, known_id, to_document
 from ingest.progress import Progress
-from ingest.record import Cleaned, Record, RecordError, Rejection, location
+from ingest.read.walk import is_upload
+from ingest.record import Cleaned, Outcome, Record, RecordError, Rejection, location
 from ingest.seen import Seen
 from search.store import Store
 from search.types import Document, Entry, Source, Stored
@@ -66,7 +67,9 @@ class Rejections(Protocol):
 class Tools:
     """What a run works with. No store: a dry run before the first ingest.
 
-    `take_over_hint` is what to do about an id that a document of another source has.
+    `take_over_hint` is what to do about an id that a document of another source has. `report` is
+    called with the end of each record that a real run meets, as soon as it is sure; what it raises
+    ends the run.
     """
 
     store: Store | None
@@ -78,6 +81,7 @@ class Tools:
     dry_run: bool = False
     take_over: bool = False
     take_over_hint: str = "--take-over replaces it"
+    report: Callable[[Outcome], None] = lambda outcome: None
 
 
 class Pipeline:
@@ -102,8 +106,9 @@ class Pipeline:
             try:
                 yield self._prepare(item)
             except RecordError as error:
-                self.tools.seen.protect_from_prune(known_id(item, self.tools.names))
-                self._reject(item.rejected(str(error)))
+                document_id = known_id(item, self.tools.names)
+                self.tools.seen.protect_from_prune(document_id)
+                self._reject(item.rejected(str(error)), document_id)
 
     def _prepare(self, record: Record) -> Prepared:
         cleaned = to_document(record, self.tools.names)
@@ -128,6 +133,7 @@ class Pipeline:
             document, there = item.document, held.get(item.document.id)
             if there is not None and there.content_hash == item.content_hash:
                 self.counts.unchanged += 1
+                self._report("unchanged", item)
                 if document.source is not None and self._has_moved(there.source, document.source):
                     moved[document.id] = document.source
             elif self._may_replace(item, there):
@@ -152,14 +158,17 @@ class Pipeline:
     def _may_replace(self, item: Prepared, there: Stored | None) -> bool:
         """Whether a document may be stored under its id; else it is rejected here."""
         source = there.source if there is not None else None
-        if source is None or _same_file(source, item.document.source):
+        # Two uploads may share a name: it does not show that one is the other's later version.
+        if source is None or (
+            _same_file(source, item.document.source) and not is_upload(source.file)
+        ):
             return True
         if self.tools.take_over:
             self.counts.taken_over += 1
             return True
         owner = location(source.file, source.line)
         reason = f"id {item.document.id!r} belongs to {owner}; {self.tools.take_over_hint}"
-        self._reject(item.record.rejected(reason))
+        self._reject(item.record.rejected(reason), item.document.id)
         return False
 
     def _has_moved(self, there: Source | None, given: Source) -> bool:
@@ -197,9 +206,10 @@ class Pipeline:
             there = held.get(entry.document.id)
             if there is not None and there.content_hash == entry.content_hash:
                 self.counts.stored += 1
+                self._report("stored", item)
             else:
                 reason = reasons.get(entry.document.id, "the store took it, but does not hold it")
-                self._reject(item.record.rejected(reason))
+                self._reject(item.record.rejected(reason), entry.document.id)
                 failed.add(entry.document.id)
         return failed
 
@@ -207,9 +217,14 @@ class Pipeline:
         passages = self.tools.chunker.passages(item.cleaned)
         return Entry(item.document, passages, item.content_hash)
 
-    def _reject(self, rejection: Rejection) -> None:
+    def _report(self, status: Literal["stored", "unchanged"], item: Prepared) -> None:
+        found = location(item.record.file, item.record.line)
+        self.tools.report(Outcome(status, item.document.id, found))
+
+    def _reject(self, rejection: Rejection, document_id: str | None = None) -> None:
         self.counts.rejected += 1
         self.counts.incomplete |= rejection.incomplete
+        self.tools.report(Outcome("rejected", document_id, rejection.location, rejection.reason))
         if self.counts.rejected <= REJECTIONS_SHOWN:
             self.tools.progress.say(f"rejected {rejection.location}: {rejection.reason}")
         elif self.counts.rejected == REJECTIONS_SHOWN + 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from search.types import Document, Location, Source
 
@@ -74,6 +74,16 @@ class Rejection:
     @property
     def location(self) -> str:
         return location(self.file, self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record; `id` is None where it has none that can be used."""
+
+    status: Literal["stored", "unchanged", "rejected"]
+    id: str | None
+    location: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

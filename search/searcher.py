@@ -96,6 +96,7 @@ class Searcher:
         retrieval: RetrievalMode | None = None,
         alpha: float | None = None,
         threshold: float | None = None,
+        blend: float | Unset | None = UNSET,
         gate: float | Unset | None = UNSET,
         rerank: bool | None = None,
         deadline_ms: float | Unset | None = UNSET,
@@ -120,6 +121,7 @@ class Searcher:
             "highlight": highlight,
         }
         changes: dict[str, object] = {name: v for name, v in given.items() if v is not None}
+        changes |= {} if blend is UNSET else {"blend": blend}
         changes |= {} if gate is UNSET else {"gate": gate}
         changes |= {} if deadline_ms is UNSET else {"deadline_ms": deadline_ms}
         settings = config.change(self.settings, **changes)

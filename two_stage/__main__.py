@@ -33,7 +33,7 @@ DELEGATED = {
     "search": ("search.__main__", "ask a question"),
     "evaluate": ("search.evaluate.__main__", "measure both stages on judged queries"),
     "models": ("search.models.__main__", "rerankers as versions: check, compare, use, roll back"),
-    "serve": ("search.serve.__main__", "vectorizer and reranker for Weaviate, over HTTP"),
+    "serve": ("search.serve.__main__", "the page, the API, and the models for Weaviate"),
 }
 EPILOG = """\
 examples:

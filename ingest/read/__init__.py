@@ -24,7 +24,17 @@ def read(
     inputs: Iterable[str], options: Options, skipped: Skipped, names: FieldNames | None = None
 ) -> Items:
     """All records of all inputs, in order. A file that fails is rejected, the next one is read."""
-    for source in sources(inputs, options, skipped):
+    return read_files(sources(inputs, options, skipped), options, skipped, names)
+
+
+def read_files(
+    files: Iterable[InputFile | Rejection],
+    options: Options,
+    skipped: Skipped,
+    names: FieldNames | None = None,
+) -> Items:
+    """All records of these files, as `read` gives them."""
+    for source in files:
         if isinstance(source, Rejection):
             yield source
             continue

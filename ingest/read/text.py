@@ -74,7 +74,7 @@ def whole_file(
     kept = tuple(section for section in sections if section.text.strip())
     if not kept:
         raise EmptyFile("there is no text in this file")
-    name = PurePath((file.path.name if file.path else file.name).removesuffix(".gz"))
+    name = PurePath(PurePath(file.name).name.removesuffix(".gz"))
     has_format = name.suffix.lower() in SUFFIXES
     fallback = name.stem if has_format else name.name
     whole = WholeFile(file.id, title if title.strip() else fallback, kept)

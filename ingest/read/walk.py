@@ -15,8 +15,10 @@ from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
 from ingest.read.source import InputFile, Options, is_rejects_file, looks_like_text
 from ingest.record import Rejection
 from search.errors import InputError
+from search.terminal import printable
 
 STDIN = "-"
+UPLOAD = "upload:"
 SUFFIXES = {
     **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
     ".json": "json",
@@ -157,6 +159,28 @@ def _sources(name: str, options: Options, skipped: Skipped) -> Iterator[InputFil
     else:
         file_id = _shown((path.parent.resolve() / path.name).as_posix())
         yield InputFile(path, _shown(path), file_id, _format(path, options) or "text")
+
+
+def uploaded(path: Path, name: str, options: Options) -> InputFile | Rejection:
+    """A file that was sent under `name` and lies at `path` while it is read.
+
+    Its documents come from "upload:NAME", which is no path that a file could have.
+    """
+    shown = printable(name)
+    named = replace(options, format=options.format or _by_name(Path(shown)))
+    form = _format(path, named)
+    if form is None:
+        return Rejection(
+            "files of this type cannot be read; expected text of any kind, or one of "
+            f"{' '.join(SUFFIXES)} (text also as .gz)",
+            shown,
+        )
+    return InputFile(path, shown, UPLOAD + shown, form)
+
+
+def is_upload(file: str) -> bool:
+    """Whether a source's `file` is the name of something that was sent."""
+    return file.startswith(UPLOAD)
 
 
 class _Folder:

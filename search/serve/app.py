@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from search.errors import InputError, Overloaded, SearchError, Stopped, StoreError
-from search.serve import dialects, metrics, page
+from search.errors import (
+    ConfigError,
+    InputError,
+    Overloaded,
+    SearchError,
+    Stopped,
+    StoreError,
+)
+from search.serve import dialects, documents_api, metrics, page, search_api, status
 from search.serve.caller import Caller, current_caller
+from search.serve.keys import READING, Refused
+from search.serve.limits import Body
 from search.serve.service import Service
+from search.serve.shapes import Problem
 
-MAX_BODY_BYTES = 4_000_000
+logger = logging.getLogger(__name__)
+
 REQUEST_ID = "X-Request-Id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "No key, or one that is not known"},
+    403: {"model": Problem, "description": "The key, or the caller's origin, does not allow it"},
+    408: {"model": Problem, "description": "The body came too slowly"},
+    413: {"model": Problem, "description": "The body is too large"},
+    421: {"model": Problem, "description": "Called by a name that is not this service's"},
+    422: {"model": Problem, "description": "The request is not as described here"},
+    429: {"model": Problem, "description": "Too much waits; Retry-After says when to try again"},
+    500: {"model": Problem, "description": "A fault of the service; its log says more"},
+    503: {"model": Problem, "description": "The store or a model is away"},
+}
+REJECTIONS: Mapping[int, metrics.Rejection] = {
+    401: "key",
+    403: "key",
+    413: "too large",
+    422: "invalid",
+    429: "overloaded",
+}
+HEADERS = [(b"x-content-type-options", b"nosniff")]
 
 
 def build_app(service: Service) -> FastAPI:
@@ -33,126 +66,155 @@ def build_app(service: Service) -> FastAPI:
         yield
         await asyncio.to_thread(service.close)
 
-    app = FastAPI(title="Two-stage search", lifespan=lifespan)
-    for router in [page.router(), *dialects.routers(service), metrics.router(service.metrics)]:
+    app = FastAPI(
+        title="Two-stage search",
+        lifespan=lifespan,
+        redoc_url=None,
+        responses=PROBLEMS,
+        dependencies=[Security(HTTPBearer(auto_error=False, description="see `serve.keys`"))],
+    )
+    for router in (
+        search_api.router(service),
+        documents_api.router(service),
+        status.router(service),
+        metrics.router(service.metrics),
+        page.router(),
+        *dialects.routers(service),
+    ):
         app.include_router(router)
-    for kind, handler in {
-        StarletteHTTPException: _on_http,
-        RequestValidationError: _on_invalid,
-        SearchError: _on_search_error,
-        Exception: _on_any,
-    }.items():
-        app.add_exception_handler(kind, handler)
-    app.add_middleware(Entrance)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(SearchError, _on_search_error)
+    app.add_middleware(Entrance, service=service)
     return app
 
 
 class Entrance:
-    """Gives each request its Caller, bounds its body, and notices when the caller has left."""
+    """Every request: who asks and whether they may, how much they send, and what came of it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
+        self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
         }
         given = headers.get(REQUEST_ID.lower(), "")
         caller = Caller(given if _SANE_ID.fullmatch(given) else secrets.token_hex(8))
-        body = _Body(receive, caller, headers)
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (REQUEST_ID.lower().encode(), caller.request_id.encode()),
-                ]
-            await send(message)
-
         token = current_caller.set(caller)
+        answer = _Answer(send, caller.request_id)
         try:
-            await self.app(scope, body.receive, answer)
+            await self._answered(scope, receive, answer, caller, headers)
         finally:
+            self._note(scope, caller, answer)
             current_caller.reset(token)
+
+    async def _answered(
+        self,
+        scope: Scope,
+        receive: Receive,
+        answer: _Answer,
+        caller: Caller,
+        headers: Mapping[str, str],
+    ) -> None:
+        method, path = scope["method"], scope["path"]
+        try:
+            port = (scope.get("server") or (None, None))[1]
+            caller.key = self.service.access.admit(method, path, headers, port)
+        except Refused as refused:
+            response = problem(Request(scope), refused.status, str(refused))
+            if refused.status == 401:
+                response.headers["WWW-Authenticate"] = "Bearer"
+            await response(scope, receive, answer.send)
+            return
+        settings = self.service.settings.serve
+        uploads = path == "/documents" and method not in READING
+        body = (
+            Body(receive, caller, headers, settings.max_upload_bytes, seconds=float("inf"))
+            if uploads
+            else Body(receive, caller, headers, settings.max_body_bytes)
+        )
+        try:
+            await self.app(scope, body.receive, answer.send)
+        except Exception:
+            logger.exception("a request failed")
+            if not answer.status:
+                response = problem(Request(scope), 500, "a fault of the service: its log says more")
+                await response(scope, receive, answer.send)
+        finally:
             body.close()
 
-
-class _Body:
-    """A request's messages; once the body is read, someone listens for the caller to leave."""
-
-    def __init__(self, receive: Receive, caller: Caller, headers: dict[str, str]) -> None:
-        self._receive = receive
-        self._caller = caller
-        self._announced = headers.get("content-length", "0")
-        self._size = 0
-        self._gone = asyncio.Event()
-        self._listener: asyncio.Task[None] | None = None
-
-    async def receive(self) -> Message:
-        """The next message. Raises HTTPException 413 for a body that is too large."""
-        if self._listener is not None:
-            await self._gone.wait()
-            return {"type": "http.disconnect"}
-        if self._announced.isdecimal() and int(self._announced) > MAX_BODY_BYTES:
-            raise self._too_large()
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._caller.left.set()
-            return message
-        self._size += len(message.get("body", b""))
-        if self._size > MAX_BODY_BYTES:
-            raise self._too_large()
-        if not message.get("more_body", False):
-            self._listener = asyncio.create_task(self._listen())
-        return message
-
-    def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-
-    def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the request is larger than {MAX_BODY_BYTES:,} bytes")
-
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._caller.left.set()
-        self._gone.set()
+    def _note(self, scope: Scope, caller: Caller, answer: _Answer) -> None:
+        """One line of log, and a measurement. The route is as declared: it names no document."""
+        route = getattr(scope.get("route"), "path", None) or "none"
+        seconds = time.monotonic() - caller.arrived
+        self.service.metrics.request(route, answer.status, seconds)
+        if answer.status in REJECTIONS:
+            self.service.metrics.rejected(REJECTIONS[answer.status])
+        fields = {
+            "method": scope["method"],
+            "route": route,
+            "status": answer.status,
+            "ms": round(seconds * 1000, 1),
+            **({"key": caller.key} if caller.key else {}),
+            **caller.notes,
+        }
+        level = logging.ERROR if answer.status >= 500 else logging.INFO
+        logger.log(level, "left" if caller.left.is_set() else "answered", extra={"fields": fields})
 
 
-def _error(request: Request, status: int, message: str) -> Response:
+class _Answer:
+    """Passes on what is sent, with the headers that every answer has; `status` 0: nothing yet."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._headers = [*HEADERS, (REQUEST_ID.lower().encode(), request_id.encode())]
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            ours = [header for header in self._headers if header[0] not in names]
+            message = {**message, "headers": given + ours}
+        await self._send(message)
+
+
+def problem(request: Request, status: int, message: str) -> Response:
+    """What was found, what was expected, and the fix, in the shape that the client expects."""
     status, body = dialects.error(request, status, message)
     return JSONResponse(body, status)
 
 
 async def _on_http(request: Request, error: Any) -> Response:
     if error.status_code == 400:  # FastAPI's word for bytes or nesting that Python's JSON refuses
-        return _error(request, 422, "Invalid JSON: expected UTF-8, and not nested too deep")
-    return _error(request, error.status_code, error.detail)
+        return problem(request, 422, "Invalid JSON: expected UTF-8, and not nested too deep")
+    response = problem(request, error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:
-    return _error(request, 422, "; ".join(map(_problem, error.errors())))
+    return problem(request, 422, "; ".join(map(_in_words, error.errors())))
 
 
-def _problem(problem: Any) -> str:
-    if problem["type"] == "json_invalid":
-        return f"Invalid JSON: {problem['ctx']['error']} (character {problem['loc'][-1]})"
-    where = ".".join(str(part) for part in problem["loc"] if part != "body")
-    return f"{where or 'body'}: {problem['msg']}"
+def _in_words(found: Any) -> str:
+    if found["type"] == "json_invalid":
+        return f"Invalid JSON: {found['ctx']['error']} (character {found['loc'][-1]})"
+    where = ".".join(str(part) for part in found["loc"] if part not in ("body", "query", "path"))
+    return f"{where or 'body'}: {found['msg']}"
 
 
 async def _on_search_error(request: Request, error: Any) -> Response:
     if isinstance(error, Overloaded):
-        return _error(request, 429, str(error))
-    away = isinstance(error, (Stopped, StoreError))
-    return _error(
-        request, 422 if isinstance(error, InputError) else 503 if away else 500, str(error)
-    )
-
-
-async def _on_any(request: Request, error: Any) -> Response:
-    return _error(request, 500, f"{type(error).__name__}: {error}")
+        response = problem(request, 429, str(error))
+        response.headers["Retry-After"] = str(error.seconds)
+        return response
+    if isinstance(error, InputError | ConfigError):
+        return problem(request, 422, str(error))
+    return problem(request, 503 if isinstance(error, StoreError | Stopped) else 500, str(error))

@@ -13,6 +13,7 @@ class Caller:
     """One request. Times are of `time.monotonic`; `left` is set when nobody waits for the answer.
 
     `key` is the name of the key it came with. `deadline` is when the answer has to be there.
+    `notes` go into the log's line of this request.
     """
 
     request_id: str
@@ -20,6 +21,7 @@ class Caller:
     arrived: float = field(default_factory=time.monotonic)
     deadline: float | None = None
     left: threading.Event = field(default_factory=threading.Event)
+    notes: dict[str, object] = field(default_factory=dict)
 
 
 current_caller: ContextVar[Caller | None] = ContextVar("current_caller", default=None)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import StoreError
+from search.errors import InputError, StoreError
 from search.types import (
     Candidate,
     Condition,
@@ -60,6 +60,18 @@ def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
         ) from None
 
 
+def behind(documents: Iterator[Listed], after: str | None) -> Iterator[Listed]:
+    """Those that come after the one of this id; None: all. Raises InputError without such a one."""
+    if after is not None and all(listed.id != after for listed in documents):
+        raise unknown_document(after)
+    return documents
+
+
+def unknown_document(document_id: str) -> InputError:
+    """What a list says that is to go on behind a document that is not there."""
+    return InputError(f"there is no document {document_id!r} to go on after; list from the first")
+
+
 class Store(Protocol):
     """Takes texts, not vectors, because Weaviate embeds on the server."""
 
@@ -78,8 +90,11 @@ class Store(Protocol):
     def ids(self) -> Iterator[str]:
         """Every stored document's id, streamed; also of documents that are there only in part."""
 
-    def documents(self) -> Iterator[Listed]:
-        """Every document that `ids` names, streamed."""
+    def documents(self, after: str | None = None) -> Iterator[Listed]:
+        """Every document that `ids` names, streamed; with `after`, those behind that one.
+
+        Raises InputError where there is no such document.
+        """
 
     def get(self, document_id: str) -> StoredDocument | None:
         """One document with its passages in their order; None when it is not there."""

@@ -9,6 +9,7 @@ import config
 from search.rerank import Blend, CrossEncoder, Scored
 from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
+from search.store import behind
 from search.types import (
     Candidate,
     Condition,
@@ -59,8 +60,8 @@ class ListStore:
     def ids(self) -> Iterator[str]:
         return iter({candidate.document_id for candidate in self.candidates})
 
-    def documents(self) -> Iterator[Listed]:
-        return iter(Listed(name, "", None, 1) for name in self.ids())
+    def documents(self, after: str | None = None) -> Iterator[Listed]:
+        return behind(iter(Listed(name, "", None, 1) for name in self.ids()), after)
 
     def get(self, document_id: str) -> StoredDocument | None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import numpy as np
@@ -81,8 +82,10 @@ def make_service(
     **settings: object,
 ) -> Service:
     """A service over `store` (an empty one), `models` (stand-ins) and these settings."""
+    held = store or ListStore([])
     return Service(
         config.load(settings, {}, []),
         models or Models(Lengths(), Share() if reranker else None),
-        lambda: store or ListStore([]),
+        lambda: held,
+        lambda: nullcontext(held),
     )

@@ -11,7 +11,7 @@ from fastapi import HTTPException, Request
 from pydantic import BeforeValidator
 
 from search.embed import PassageTokenizer
-from search.errors import InputError, Stopped
+from search.errors import InputError, ModelError, Stopped
 from search.rerank import Scored
 from search.serve.caller import current_caller
 from search.serve.models import MAX_CHARACTERS, Task, Vector
@@ -42,7 +42,7 @@ async def scores(
         raise InputError("the query is empty: expected some words, for example a question")
     found = await result(request, service.models.scores(query, texts))
     if not all(math.isfinite(scored.logit) for scored in found):
-        raise RuntimeError("the reranker gave a score that is not a number")
+        raise ModelError("the reranker gave a score that is not a number")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import apsw
 
 from search.errors import StoreError, StoreMissing, StoreUnavailable
-from search.store import DEFAULT_SAMPLE, Embedder, metadata_from_json
+from search.store import DEFAULT_SAMPLE, Embedder, metadata_from_json, unknown_document
 from search.store.fusion import relative_score_fusion
 from search.store.sqlite import integrity, rankings, schema, writing
 from search.store.sqlite.connection import (
@@ -157,9 +157,18 @@ class SqliteStore:
         query = "SELECT key, id FROM documents WHERE key > ? ORDER BY key LIMIT ?"
         return (document_id for _, document_id in self._pages(query))
 
-    def documents(self) -> Iterator[Listed]:
-        """Every document in the order first stored."""
-        for _, name, title, file, line, passages in self._pages(_LIST):
+    def documents(self, after: str | None = None) -> Iterator[Listed]:
+        """Every document in the order first stored; those behind `after`. Raises InputError."""
+        return self._listed(0 if after is None else self._key(after))
+
+    def _key(self, document_id: str) -> int:
+        query = "SELECT key FROM documents WHERE id = ?"
+        if writing.is_encodable(document_id) and (rows := self._rows(query, document_id)):
+            return int(rows[0][0])
+        raise unknown_document(document_id)
+
+    def _listed(self, start: int) -> Iterator[Listed]:
+        for _, name, title, file, line, passages in self._pages(_LIST, start):
             yield Listed(name, title, rankings.source_of(file, line), passages)
 
     def get(self, document_id: str) -> StoredDocument | None:
@@ -280,9 +289,8 @@ class SqliteStore:
             lambda connection: connection.execute(query, parameters).fetchall()
         )
 
-    def _pages(self, query: str) -> Iterator[Any]:
+    def _pages(self, query: str, last: int = 0) -> Iterator[Any]:
         """Rows that begin with a rising key, for a query that takes the last key and a limit."""
-        last = 0
         while page := self._rows(query, last, _PAGE):
             yield from page
             last = page[-1][0]

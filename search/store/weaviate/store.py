@@ -19,7 +19,7 @@ from weaviate.exceptions import WeaviateQueryError
 
 from config import Settings
 from search.errors import StoreMissing, StoreUnavailable
-from search.store import DEFAULT_SAMPLE, Embedder
+from search.store import DEFAULT_SAMPLE, Embedder, behind
 from search.store.sqlite.writing import accept, is_encodable
 from search.store.weaviate import schema
 from search.store.weaviate.client import connect
@@ -148,8 +148,11 @@ class WeaviateStore:
         for listed in self.documents():
             yield listed.id
 
-    def documents(self) -> Iterator[Listed]:
+    def documents(self, after: str | None = None) -> Iterator[Listed]:
         """Every document that `ids` names, streamed; those without their first passage last."""
+        return behind(self._listed(), after)
+
+    def _listed(self) -> Iterator[Listed]:
         rest: dict[str, Listed] = {}
         seen: set[str] = set()
         for one in self._objects.listed():
