@@ -206,7 +206,8 @@ async def _on_invalid(request: Request, error: Any) -> Response:
 def _in_words(found: Any) -> str:
     if found["type"] == "json_invalid":
         return f"Invalid JSON: {found['ctx']['error']} (character {found['loc'][-1]})"
-    where = ".".join(str(part) for part in found["loc"] if part not in ("body", "query", "path"))
+    _, *parts = found["loc"]  # of the body, the query or the path: which is plain from the names
+    where = ".".join(map(str, parts))
     return f"{where or 'body'}: {found['msg']}"
 
 
