@@ -1,0 +1,457 @@
+"""What people do with the page, in a real browser, before `python -m search.serve`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, chromium
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from search.answer import band
+
+ROOT = Path(__file__).parents[2]
+QUERY = "how to prevent heart disease"
+
+
+class Running:
+    """`python -m search.serve` over a store of its own; it can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "search.serve", "--port", str(self.port)]
+        command += ["--set", f"store={self.folder / 'store.db'}"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            try:
+                urllib.request.urlopen(self.url + "live", timeout=5).close()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise AssertionError("the service was not ready in time")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            content = response.read().decode()
+        return [json.loads(line) for line in content.splitlines()]
+
+    def search(self, query: str, **options: Any) -> Any:
+        return self.ask("search", {"query": query} | options)[0]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Running]:
+    service = Running(folder)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    yield window
+    # Nothing that the page's own policy forbids, and no error that nobody caught.
+    assert window.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def service(window: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With the sample documents that are about the heart, and those that are not English."""
+    documents = json.loads((ROOT / "data" / "medical.json").read_text(encoding="utf-8"))
+    some = [d for d in documents if "heart" in d["id"] or d["language"] != "en"]
+    assert len(some) > 40
+    with running(tmp_path_factory.mktemp("service")) as service:
+        *_, last = service.ask("documents", some)
+        assert last["summary"]["stored"] == len(some)
+        yield service
+
+
+def test_an_answer_shows_what_the_service_said(browser: Browser, service: Running) -> None:
+    expected = service.search(QUERY, passages=True)
+    browser.open(service.url)
+    assert browser.focused() == "query"
+    browser.ask(QUERY)
+    browser.says(".hit h2", expected["hits"][0]["title"])
+    hits = expected["hits"]
+    assert browser.texts(".hit h2") == [hit["title"] for hit in hits]
+    assert browser.texts(".hit .band") == [band(hit["probability"]) for hit in hits]
+    marks = [h["passage"][slice(*h["highlight"])] for h in hits if h["highlight"]]
+    assert marks
+    assert [" ".join(m.split()) for m in browser.texts(".hit mark")] == marks
+    first = hits[0]
+    share = browser.run(
+        "const bar = document.querySelector('.bar');"
+        "return bar.firstChild.getBoundingClientRect().width / bar.getBoundingClientRect().width"
+    )
+    assert share == pytest.approx(first["probability"], abs=0.02)
+    assert f"was {first['retrieval']['rank']}" in browser.texts(".hit .move")[0]
+    assert f"documents:{first['source']['line']}" in browser.texts(".hit .source")[0]
+    made = browser.one(".made").text
+    assert "retrieve" in made
+    assert "rerank" in made
+    assert f"{expected['model']['name']} on {expected['model']['device']}" in made
+    assert browser.driver.title.startswith(QUERY)
+
+
+def test_a_click_on_a_value_filters_and_the_chip_takes_it_back(
+    browser: Browser, service: Running
+) -> None:
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'q': QUERY})}")
+    before = browser.until(lambda: browser.texts(".hit h2"), "no hits")
+    values = {value.text: value for value in browser.all(".hit button.value")}
+    values["aspect complications"].click()
+    browser.says("#filters", "aspect=complications")
+    expected = service.search(QUERY, where=["aspect=complications"])
+    titles = [hit["title"] for hit in expected["hits"]]
+    browser.until(lambda: browser.texts(".hit h2") == titles, f"expected {titles}")
+    assert "where=aspect%3Dcomplications" in browser.driver.current_url
+    browser.one("#filters button").click()
+    browser.until(lambda: browser.texts(".hit h2") == before, "the filter is still on")
+    assert "where" not in browser.driver.current_url
+    browser.driver.back()
+    browser.until(lambda: browser.texts(".hit h2") == titles, "back did not bring the filter")
+    assert browser.texts("#filters bdi") == ["aspect=complications"]
+    browser.driver.forward()
+    browser.until(lambda: browser.texts(".hit h2") == before, "forward did not take it off")
+
+
+def test_a_value_with_signs_of_the_filter_language_is_found(
+    browser: Browser, service: Running
+) -> None:
+    odd = 'a "b" = 3..4 '
+    service.ask("documents", {"id": "odd", "text": "Zebras have stripes.", "tag": odd, "n": 1.5})
+    browser.open(service.url + "?q=zebras")
+    browser.until(lambda: f"tag {odd}" in browser.texts("button.value"), "no such value")
+    for name in ("tag ", "n "):
+        found = [b for b in browser.all("button.value") if b.text.startswith(name)]
+        found[0].click()
+        browser.until(lambda: len(browser.texts(".hit")) == 1, "more than one has it")
+        browser.one("#filters button").click()
+        browser.until(lambda: len(browser.texts(".hit")) > 1, "the filter is still on")
+    service.ask("documents/odd", method="DELETE")
+
+
+def test_both_orders_stand_side_by_side(browser: Browser, service: Running) -> None:
+    expected = service.search(QUERY, before=True)
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'view': 'compare', 'q': QUERY})}")
+    browser.one(".compare")
+    for column, hits in (("First stage", expected["before"]), ("Reranked", expected["hits"])):
+        titles = browser.texts(f".compare ol[aria-label='{column}'] a")
+        assert titles == [hit["title"] for hit in hits]
+    ids = {hit["id"] for hit in expected["before"] + expected["hits"]}
+    browser.until(lambda: len(browser.all(".lines path")) == len(ids), "a line for each document")
+    assert_lines_meet_their_rows(browser)
+    # Words alone find in another order; the address says so, and a reload keeps it.
+    browser.one("input[value=bm25]").click()
+    words = service.search(QUERY, retrieval="bm25", before=True)
+    titles = [hit["title"] for hit in words["before"]]
+    assert titles != [hit["title"] for hit in expected["before"]]
+    first = ".compare ol[aria-label='First stage'] a"
+    browser.until(lambda: browser.texts(first) == titles, f"expected {titles}")
+    assert "retrieval=bm25" in browser.driver.current_url
+    browser.driver.refresh()
+    browser.until(lambda: browser.texts(first) == titles, "not kept")
+    assert browser.one("input[value=bm25]").is_selected()
+
+
+def assert_lines_meet_their_rows(browser: Browser) -> None:
+    """Each line ends at the middle of its document's row, in both columns."""
+    off = browser.run("""
+        const svg = document.querySelector('.lines').getBoundingClientRect();
+        const middle = (list, id) => {
+            const row = [...document.querySelectorAll(`ol[aria-label='${list}'] li`)]
+                .find(one => one.dataset.id === id)?.getBoundingClientRect();
+            return row ? (row.top + row.bottom) / 2 - svg.top : null;
+        };
+        return [...document.querySelectorAll('.lines path')].flatMap(path => {
+            const points = path.getAttribute('d').match(/[\\d.]+/g).map(Number);
+            const ends = [[points[1], 'First stage'], [points.at(-1), 'Reranked']];
+            return ends.map(([y, list]) => [y, middle(list, path.dataset.id)])
+                .filter(([y, expected]) => expected !== null && Math.abs(y - expected) > 1);
+        });
+    """)
+    assert off == []
+
+
+def test_a_gate_and_a_blend_show_at_once(browser: Browser, service: Running) -> None:
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'view': 'compare', 'q': QUERY})}")
+    browser.one(".compare")
+    browser.one("#set-gate").send_keys(Keys.HOME)
+    browser.says(".remark", "the first stage is sure")
+    assert browser.texts(".compare h2") == ["First stage", "Not reranked"]
+    browser.one("#set-gate").send_keys(Keys.END)
+    browser.says(".compare h2", "Reranked")
+    assert "gate" not in browser.driver.current_url
+    browser.one("#set-blend").send_keys(Keys.HOME)
+    alone = [hit["title"] for hit in service.search(QUERY, blend=0)["hits"]]
+    shown = ".compare ol[aria-label='Reranked'] a"
+    browser.until(lambda: browser.texts(shown) == alone, f"expected {alone}")
+
+
+def test_the_keyboard_is_enough(browser: Browser, service: Running) -> None:
+    browser.open(service.url)
+    browser.says("#main", "Ask")
+    browser.press(QUERY, Keys.ENTER)
+    browser.one(".hit")
+    titles = browser.texts(".hit h2")
+    browser.press(Keys.ARROW_DOWN)
+    assert browser.focused() == titles[0]
+    browser.press(Keys.ARROW_DOWN)
+    assert browser.focused() == titles[1]
+    outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    browser.press(Keys.ENTER)
+    browser.says("#main h1", titles[1])
+    assert "id=" in browser.driver.current_url
+    browser.press(Keys.ESCAPE)
+    browser.one(".hit")
+    assert "id=" not in browser.driver.current_url
+    browser.press("/")
+    assert browser.focused() == "query"
+    browser.press("angina pain", Keys.ENTER)
+    browser.until(lambda: browser.texts(".hit h2") != titles, "the same answers")
+    browser.press(Keys.ARROW_DOWN)
+    browser.press(Keys.ARROW_UP)
+    assert browser.focused() == "query"
+
+
+def test_a_file_is_added_found_and_deleted(
+    browser: Browser, service: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "quokka.md"
+    file.write_text("# Quokkas\n\nA quokka is a small wallaby that lives on Rottnest Island.\n")
+    browser.open(service.url + "?view=documents")
+    count = int(browser.one(".total").get_attribute("data-count") or 0)
+    browser.all("#files")[0].send_keys(str(file))
+    browser.says(".result", "1 stored")
+    browser.says(".total", f"{count + 1} documents.")
+    browser.ask("where do quokkas live")
+    browser.says(".hit h2", "Quokkas")
+    browser.one(".hit h2 a").click()
+    browser.says(".passages", "Rottnest Island")
+    browser.one("button.delete").click()
+    browser.says("#ask-delete-what", "Quokkas")
+    browser.one("#ask-delete .plain").click()  # cancel
+    browser.says(".passages", "Rottnest Island")
+    assert len(service.ask("documents?limit=1000")[0]["documents"]) == count + 1
+    browser.one("button.delete").click()
+    browser.one("#ask-delete .danger").click()
+    browser.says(".total", f"{count} documents.")
+    browser.ask("where do quokkas live")
+    browser.one(".hit")
+    assert "Quokkas" not in browser.texts(".hit h2")
+
+
+def test_files_can_be_dropped_on_any_view_and_rejects_are_explained(
+    browser: Browser, service: Running
+) -> None:
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'q': QUERY})}")
+    browser.one(".hit")
+    good = json.dumps({"id": "numbat", "title": "Numbats", "text": "A numbat eats termites."})
+    browser.run(
+        """
+        const data = new DataTransfer();
+        data.items.add(new File([arguments[0]], "animals.jsonl"));
+        data.items.add(new File(["\\x89PNG\\r\\n\\x1a\\n\\0\\0"], "photo.png"));
+        document.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
+        """,
+        good + '\n{"id": "empty", "text": ""}\nnot json\n',
+    )
+    browser.says(".result", "1 stored, 2 rejected")
+    browser.until(lambda: len(browser.texts(".rejected li")) == 3, "three rejects, with photo.png")
+    rejected = browser.texts(".rejected li")
+    assert any("animals.jsonl" in one and "field 'text' is empty" in one for one in rejected)
+    assert any("photo.png" in one for one in rejected)
+    service.ask("documents/numbat", method="DELETE")
+
+
+def test_pasted_text_becomes_a_document(browser: Browser, service: Running) -> None:
+    browser.open(service.url + "?view=documents")
+    browser.one(".add summary").click()
+    browser.one("#paste-title").send_keys("Wombats")
+    browser.one("#paste-text").send_keys("A wombat digs burrows and is active at night.")
+    browser.one(".paste button").click()
+    browser.says(".result", "1 stored")
+    browser.ask("which animal digs burrows")
+    browser.says(".hit h2", "Wombats")
+    found = next(h for h in service.search("wombat burrows")["hits"] if h["title"] == "Wombats")
+    service.ask(f"documents/{found['id']}", method="DELETE")
+
+
+def test_hostile_text_and_names_are_shown_as_they_are(browser: Browser, service: Running) -> None:
+    evil = "<img src=x onerror=window.hacked=1><script>window.hacked=1"
+    browser.open(service.url + "?view=documents")
+    browser.one(".drop")
+    browser.run(
+        """
+        const data = new DataTransfer();
+        data.items.add(new File([`Xylophones are played with mallets. ${arguments[0]}`],
+                                `${arguments[0]}.txt`));
+        document.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
+        """,
+        evil,
+    )
+    browser.says(".result", f"{evil}.txt 1 stored")
+    browser.ask("xylophone mallets")
+    browser.says(".passage", evil)
+    found = browser.until(lambda: [a for a in browser.all(".hit a") if evil in a.text], "no title")
+    found[0].click()
+    browser.says(".passages", evil)
+    assert browser.all("img, body script") == []
+    assert browser.run("return window.hacked ?? null") is None
+    browser.one("button.delete").click()
+    browser.one("#ask-delete .danger").click()
+    browser.one(".documents a")
+    assert not any(evil in one for one in browser.texts(".documents a"))
+
+
+def test_text_that_runs_from_the_right_and_text_without_spaces(
+    browser: Browser, service: Running
+) -> None:
+    arabic = {
+        "id": "ar",
+        "title": "المشي",
+        "text": "المشي كل يوم يحمي القلب من المرض.",
+        "language": "ar",
+    }
+    service.ask("documents", arabic)
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'q': 'المشي'})}", width=390)
+    browser.says(".hit h2", "المشي")
+    script = "return getComputedStyle(document.querySelector(arguments[0])).direction"
+    assert [browser.run(script, css) for css in ("#query", ".hit .passage")] == ["rtl", "rtl"]
+    assert browser.run("return document.scrollingElement.scrollWidth <= innerWidth")
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'q': '心脏病', 'where': 'language=zh'})}")
+    browser.one(".hit h2 a[lang=zh]")
+    service.ask("documents/ar", method="DELETE")
+
+
+@pytest.mark.parametrize("view", ["search", "compare", "documents"])
+def test_a_phone_shows_all_without_scrolling_sideways(
+    browser: Browser, service: Running, view: str
+) -> None:
+    where = "condition=coronary heart disease"
+    address = {"view": view, "q": QUERY, "where": where, "candidates": "30"}
+    browser.open(f"{service.url}?{urllib.parse.urlencode(address)}", width=360, height=740)
+    browser.one("#main li")
+    if view != "documents":
+        browser.one("#settings summary").click()
+    assert browser.run("return document.scrollingElement.scrollWidth <= innerWidth")
+    # Hardly anything is too small to be tapped.
+    small = browser.run("""
+        return [...document.querySelectorAll('nav a, header button, .delete')]
+            .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 24)
+            .map(e => e.outerHTML);
+    """)
+    assert small == []
+
+
+def test_a_query_that_is_too_long_is_refused_with_a_reason(
+    browser: Browser, service: Running
+) -> None:
+    browser.open(service.url)
+    browser.says("#main", "Ask")
+    browser.run("document.querySelector('#query').value = 'heart '.repeat(400000)")
+    browser.press(Keys.ENTER)
+    notice = browser.until(lambda: browser.texts("#notice p"), "no notice")[0]
+    assert "characters" in notice or "bytes" in notice
+
+
+def test_an_empty_store_a_stopped_service_and_its_return(browser: Browser, tmp_path: Path) -> None:
+    with running(tmp_path) as own:
+        browser.open(own.url)
+        browser.says(".welcome", "Nothing is stored yet")
+        browser.one(".welcome a").click()
+        browser.says(".total", "Nothing is stored yet.")
+        browser.one(".add summary").click()
+        browser.one("#paste-text").send_keys("A walk each day keeps the heart well.")
+        browser.one(".paste button").click()
+        browser.says(".total", "1 document.")
+        browser.ask("walking")
+        browser.says(".hit .passage", "A walk each day")
+        own.stop()
+        browser.ask("running")
+        browser.says("#notice", "The service does not answer.")
+        assert browser.one("#notice button").text == "Try again"
+        own.start()
+        # It notices by itself that the service is back, and asks again.
+        browser.says(".hit .passage", "A walk each day")
+        browser.until(lambda: not browser.texts("#notice p"), "the notice stays")
+
+
+def test_a_document_is_reached_by_mouse_and_link(browser: Browser, service: Running) -> None:
+    """Pointing at one brings its two places forward."""
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'view': 'compare', 'q': QUERY})}")
+    browser.one(".compare")
+    row = browser.all(".compare ol[aria-label='Reranked'] li")[1]
+    ActionChains(browser.driver).move_to_element(row).perform()
+    name = row.get_attribute("data-id")
+    browser.until(lambda: browser.all(".compare.pointing path.shown"), "its line is not shown")
+    shown = browser.run("return [...document.querySelectorAll('.shown')].map(e => e.dataset.id)")
+    assert set(shown) == {name}
+    title = row.find_element("css selector", "a").text
+    row.find_element("css selector", "a").click()
+    browser.says("#main h1", title)
+    browser.driver.refresh()
+    browser.says("#main h1", title)
+    browser.driver.back()
+    browser.one(".compare")
+
+
+def test_the_files_are_asked_for_anew_and_only_sent_when_they_changed(service: Running) -> None:
+    for path in ("", "page/page.js", "page/page.css", "page/icon.svg"):
+        with urllib.request.urlopen(service.url + path) as response:
+            headers = dict(response.headers.items())
+            assert response.read()
+        assert headers["cache-control"] == "no-cache"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        again = urllib.request.Request(
+            service.url + path, headers={"If-None-Match": headers["etag"]}
+        )
+        with pytest.raises(urllib.error.HTTPError) as unchanged:
+            urllib.request.urlopen(again)
+        with unchanged.value as response:
+            assert response.status == 304
+    with pytest.raises(urllib.error.HTTPError) as absent:
+        urllib.request.urlopen(service.url + "page/__init__.py")
+    absent.value.close()
+    assert absent.value.code == 404
