@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class WeaviateSettings(BaseModel):
-    """How to reach Weaviate, and the class to make there; used only when `weaviate_url` is set.
+    """How to reach Weaviate, and the class to make or search; used only with a `weaviate_url`.
 
     None stands for the server's own choice, and is not compared with an existing class.
     """
@@ -19,6 +20,9 @@ class WeaviateSettings(BaseModel):
 
     collection: str = Field(pattern=r"^[A-Z][_0-9A-Za-z]*$")
     tenant: str | None = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    title_property: str | None
+    text_properties: tuple[str, ...]
+    vector_name: str | None
 
     api_key: SecretStr | None
     headers: dict[str, str] = Field(repr=False)
@@ -69,6 +73,16 @@ class WeaviateSettings(BaseModel):
             return yaml.safe_load(value)
         except yaml.YAMLError:
             raise ValueError("is not YAML; expected for example {name: value}") from None
+
+    @field_validator("text_properties", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """The environment and flags give text: `abstract,body`."""
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            return tuple(filter(None, re.split(r"[\s,]+", value.strip("[] "))))
+        return value
 
     @field_validator("api_key", mode="before")
     @classmethod

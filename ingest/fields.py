@@ -12,14 +12,9 @@ from typing import Any
 
 from ingest.clean import SURROGATES, clean_text, clean_title
 from ingest.record import Cleaned, Mark, Record, RecordError, WholeFile
-from search.types import Document, Location, Scalar, Value
+from search.types import TEXT_NAMES, TITLE_NAMES, Document, Location, Scalar, Value
 
 ID_NAMES = ("_id", "id", "doc_id", "docid", "document_id", "uuid", "guid", "url", "uri")
-TITLE_NAMES = ("title", "name", "heading", "headline", "subject", "question")
-TEXT_NAMES = (
-    *("text", "content", "contents", "body", "passage", "article", "answer"),
-    *("abstract", "description", "summary"),
-)
 MAX_ID_BYTES = 1024
 PARAGRAPH_GAP = "\n\n"
 INT64 = range(-(2**63), 2**63)

@@ -19,8 +19,9 @@ def why_nothing(
             f"{len(below)} documents were found, but none has a probability of {threshold:g} or "
             f"more (the best has {best:.3f}): lower the threshold"
         )
-    if store.describe().documents == 0:
-        return "the store is empty: ingest some documents first"
+    info = store.describe()
+    if info.documents == 0:
+        return "the store is empty" + ": ingest some documents first" * info.writable
     if filters:
         wrong = mismatch(filters, store.fields())
         return (

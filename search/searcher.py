@@ -14,7 +14,7 @@ from search.errors import InputError
 from search.rerank.provider import RerankerProvider
 from search.stages import Search
 from search.store import Store
-from search.types import Condition, Ranking, RetrievalMode
+from search.types import Condition, Ranking, RetrievalMode, StoreInfo
 
 
 class Unset(Enum):
@@ -76,10 +76,9 @@ class Searcher:
             self._reranker.close()
 
     @cached_property
-    def _embedding(self) -> str | None:
-        """The model whose cosines the store gives, as far as it knows."""
-        info = self.store.describe().embedding
-        return info.name if info else None
+    def _described(self) -> StoreInfo:
+        """What the store said of itself at the first search."""
+        return self.store.describe()
 
     def warm_up(self) -> None:
         """Begin to load the reranker, if there is to be one; returns at once."""
@@ -125,4 +124,4 @@ class Searcher:
         changes |= {} if gate is UNSET else {"gate": gate}
         changes |= {} if deadline_ms is UNSET else {"deadline_ms": deadline_ms}
         settings = config.change(self.settings, **changes)
-        return Search(self.store, self._embedding, self._reranker, settings, query, filters).run()
+        return Search(self.store, self._described, self._reranker, settings, query, filters).run()

@@ -29,6 +29,7 @@ from search.types import (
     Hit,
     Ranking,
     RetrievalMode,
+    StoreInfo,
     passage_input,
 )
 
@@ -44,13 +45,14 @@ class Search:
     def __init__(
         self,
         store: Store,
-        embedding: str | None,
+        info: StoreInfo,
         provider: RerankerProvider,
         settings: Settings,
         query: str,
         filters: Sequence[Condition],
     ) -> None:
-        self.store, self.embedding = store, embedding
+        self.store, self.info = store, info
+        self.embedding = info.embedding.name if info.embedding else None
         self.provider, self.settings = provider, settings
         self.query, self.filters = query, filters
         self.clock = Clock(settings.deadline_ms)
@@ -198,7 +200,12 @@ class Search:
         return f"the deadline{'' if limit is None else f' of {limit:g} ms'} passed {when}"
 
     def _notes(self) -> tuple[str, ...]:
-        return (*self._note_on_vectors(), *self._note_on_blend(), *self._note_on_gate())
+        return (
+            *self.info.notes,
+            *self._note_on_vectors(),
+            *self._note_on_blend(),
+            *self._note_on_gate(),
+        )
 
     def _note_on_vectors(self) -> tuple[str, ...]:
         if not self.foreign_to_vectors or self.settings.retrieval == "bm25":

@@ -15,6 +15,13 @@ Value = Scalar | tuple[Scalar, ...]
 Span = tuple[int, int]
 """Characters of a text, end exclusive."""
 
+TITLE_NAMES = ("title", "name", "heading", "headline", "subject", "question")
+TEXT_NAMES = (
+    *("text", "content", "contents", "body", "passage", "article", "answer"),
+    *("abstract", "description", "summary"),
+)
+"""The fields in which others keep a title and a text, the likeliest first."""
+
 RetrievalMode = Literal["hybrid", "near_text", "bm25"]
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 Kind = Literal["text", "number", "boolean"]
@@ -286,6 +293,10 @@ class StoreInfo:
     passages: int
     embedding: EmbeddingInfo | None
     version: str
+    notes: tuple[str, ...] = ()
+    """What the reader of an answer should know of how this store is read."""
+    writable: bool = True
+    """False: what is in it was put there by others, and is only read."""
 
 
 def passage_input(title: str, passage: str) -> str:

@@ -83,6 +83,7 @@ def statistics(info: StoreInfo, fields: Mapping[str, frozenset[Kind]]) -> str:
     if info.embedding:
         name, dimensions = printable(info.embedding.name), info.embedding.dimensions
         lines.append(f"vectors    {name}, {dimensions} dimensions")
+    lines += [f"note       {printable(note)}" for note in info.notes]
     for name in sorted(fields):
         lines.append(f"field      {printable(name)} ({', '.join(sorted(fields[name]))})")
     return "\n".join(lines)

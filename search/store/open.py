@@ -36,11 +36,7 @@ def open_store(
         return model if on_embedded is None else _Reporting(model, on_embedded)
 
     if settings.weaviate_url is not None:
-        try:
-            from search.store.weaviate.store import WeaviateStore
-        except ModuleNotFoundError as error:
-            raise MissingExtra(error.name or "weaviate", "weaviate", "weaviate_url") from None
-        return WeaviateStore(settings, loaded, create=create)
+        return _open_weaviate(settings, settings.weaviate_url, loaded, create)
     from search.store.sqlite import SqliteStore
 
     return SqliteStore(
@@ -50,6 +46,30 @@ def open_store(
         language=settings.language,
         create=create,
     )
+
+
+def _open_weaviate(
+    settings: Settings, url: str, load_embedder: Callable[[], Embedder], create: bool
+) -> Store:
+    """On a class of ours, there or yet to be made, or on one that others made."""
+    try:
+        from search.store.weaviate.classes import definition_of, is_ours, read_only
+        from search.store.weaviate.client import connect
+        from search.store.weaviate.foreign.store import ForeignStore
+        from search.store.weaviate.store import WeaviateStore
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "weaviate", "weaviate", "weaviate_url") from None
+    server = connect(url, settings.weaviate, patient=create)
+    try:
+        definition = definition_of(server, settings.weaviate.collection)
+        if definition is None or is_ours(definition):
+            return WeaviateStore(settings, load_embedder, create=create, server=server)
+        if create:
+            raise read_only(server.url, str(definition["class"]))
+        return ForeignStore(server, settings, definition, load_embedder)
+    except BaseException:
+        server.close()
+        raise
 
 
 class _Reporting:

@@ -134,8 +134,3 @@ def test_another_vectorizer_and_a_missing_property_are_named() -> None:
     found = "; ".join(schema.differences(there, made("text2vec-transformers")))
     assert "vectorizer is 'text2vec-openai', expected 'text2vec-transformers'" in found
     assert "property content_hash: dataType is None, expected ['text']" in found
-
-
-def test_a_foreign_class_is_refused() -> None:
-    with pytest.raises(StoreError, match="Article has no vector named 'default'"):
-        schema.vectorizer_of({"class": "Article", "vectorConfig": None})

@@ -162,6 +162,17 @@ class Server:
         shards = (shard for node in nodes for shard in node.get("shards") or [])
         return sum(int(shard.get("vectorQueueLength", 0)) for shard in shards)
 
+    def find(self, path: str) -> dict[str, Any] | None:
+        """What REST has under this path; None when it is not there. Raises StoreUnavailable."""
+        try:
+            return self._get(path)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            raise translate(error, self.url) from error
+        except httpx.HTTPError as error:
+            raise translate(error, self.url) from error
+
     def _nodes(self, path: str) -> list[dict[str, Any]]:
         try:
             return list(self._get(f"{path}?output=verbose").get("nodes") or [])

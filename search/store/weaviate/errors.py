@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import httpx
 from weaviate.exceptions import (
@@ -13,6 +15,7 @@ from weaviate.exceptions import (
     UnexpectedStatusCodeError,
     WeaviateBaseError,
     WeaviateConnectionError,
+    WeaviateQueryError,
     WeaviateRetryError,
     WeaviateTimeoutError,
 )
@@ -20,6 +23,7 @@ from weaviate.exceptions import (
 from search.errors import StoreError, StoreUnavailable
 
 REASON_LENGTH = 400
+STARTING_SECONDS = 60
 # What the server or gRPC says, by what it means.
 READ_ONLY = ("read-only", "read only")
 MODEL_SERVICE_DOWN = ("send POST request", "connection refused", "no such host", "connect: ")
@@ -33,6 +37,9 @@ STARTING = re.compile(
 )
 INACTIVE_TENANT = ("tenant not active", "tenant is not active", "not active", "COLD", "FROZEN")
 NO_DISK = ("no space left on device",)
+NO_KEY = re.compile(r"no api key found|incorrect api key|invalid api key", re.IGNORECASE)
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -47,9 +54,9 @@ def translate_errors(address: str) -> Iterator[None]:
 def translate(error: WeaviateBaseError | httpx.HTTPError, address: str) -> StoreError:
     """The error of ours that says what happened at `address` and what helps."""
     said = short(str(error))
-    if isinstance(error, (AuthenticationFailedError, InsufficientPermissionsError)) or (
-        isinstance(error, UnexpectedStatusCodeError) and error.status_code in (401, 403)
-    ):
+    if isinstance(error, (AuthenticationFailedError, InsufficientPermissionsError)) or _status_of(
+        error
+    ) in (401, 403):
         return StoreUnavailable(
             f"Weaviate at {address} does not let us in ({said}); set weaviate.api_key "
             "(or WEAVIATE_API_KEY) to a key that may read, and for ingest write, the class"
@@ -94,6 +101,11 @@ def server_fault(reason: str, address: str) -> StoreUnavailable | None:
             f"Weaviate at {address} has too few live replicas ({reason}); start the missing nodes, "
             "or lower weaviate.consistency_level"
         )
+    if NO_KEY.search(reason):
+        return StoreUnavailable(
+            f"the model provider behind the Weaviate at {address} wants a key ({reason}); send it "
+            "along: --set 'weaviate.headers={X-OpenAI-Api-Key: KEY}', with that provider's header"
+        )
     if _says(reason, MODEL_SERVICE_DOWN):
         return StoreUnavailable(
             f"Weaviate at {address} cannot reach its vectorizer ({reason}); start that service "
@@ -106,6 +118,29 @@ def server_fault(reason: str, address: str) -> StoreUnavailable | None:
             "class's multiTenancyConfig"
         )
     return None
+
+
+def ask(question: Callable[[], T], *, patient: bool = False, replicated: bool = False) -> T:
+    """The answer, asked again where the next time may find it.
+
+    A server that starts says for a while that it has no such class. And for some seconds after a
+    node died, Weaviate 1.39.0 still asks it and waits until the client gives up; asked again, it
+    turns to a replica that lives. An ingest is `patient`: it waits for a server that comes back.
+    """
+    started, again = time.monotonic(), True
+    while True:
+        try:
+            return question()
+        except WeaviateQueryError as error:
+            said = str(error)
+            in_time = time.monotonic() - started < STARTING_SECONDS
+            passing = is_starting(said) or (patient and is_broken_off(said))
+            if passing and in_time:
+                time.sleep(0.5)
+            elif again and (is_broken_off(said) or (replicated and is_deadline(said))):
+                again = False
+            else:
+                raise
 
 
 def is_deadline(reason: str) -> bool:
@@ -132,6 +167,12 @@ def short(text: str) -> str:
     """One line, cut: servers answer with pages."""
     line = " ".join(text.split())
     return line if len(line) <= REASON_LENGTH else f"{line[:REASON_LENGTH]}…"
+
+
+def _status_of(error: Exception) -> int | None:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code
+    return error.status_code if isinstance(error, UnexpectedStatusCodeError) else None
 
 
 def _says(reason: str, words: tuple[str, ...]) -> bool:

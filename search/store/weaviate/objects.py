@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,13 +15,12 @@ from numpy.typing import NDArray
 from weaviate.classes.aggregate import GroupByAggregate
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
-from weaviate.exceptions import WeaviateQueryError
 
 from search.errors import StoreUnavailable
 from search.store import metadata_from_json
 from search.store.sqlite.writing import is_encodable
 from search.store.weaviate.client import Server
-from search.store.weaviate.errors import is_broken_off, is_deadline, is_starting, translate_errors
+from search.store.weaviate.errors import ask, translate_errors
 from search.store.weaviate.schema import VECTOR, WORDS, metadata_properties, object_id
 from search.store.words import indexed_words
 from search.types import Candidate, Entry, Listed, Location, Source, passage_input
@@ -32,7 +30,6 @@ Object = DataObject[dict[str, Any], Any]
 # The most objects that a server gives in one answer (QUERY_MAXIMUM_RESULTS), and so the most
 # passages of one document: some two million words.
 MAX_RESULTS = 10_000
-STARTING_SECONDS = 60
 # Index types that answer a filtered search by comparing each object that the filter lets through,
 # and so name exactly those whose vectors they hold.
 EXACT_INDEXES = ("hnsw", "flat", "dynamic")
@@ -172,26 +169,8 @@ class Objects:
         return self._server.url
 
     def ask(self, question: Callable[[], T]) -> T:
-        """The answer, asked again where the next time may find it.
-
-        A server that starts says for a while that it has no such class. And for some seconds after
-        a node died, Weaviate 1.39.0 still asks it and waits until the client gives up; asked again,
-        it turns to a replica that lives. An ingest also waits for a server that comes back.
-        """
-        started, again = time.monotonic(), True
-        while True:
-            try:
-                return question()
-            except WeaviateQueryError as error:
-                said = str(error)
-                in_time = time.monotonic() - started < STARTING_SECONDS
-                passing = is_starting(said) or (self._patient and is_broken_off(said))
-                if passing and in_time:
-                    time.sleep(0.5)
-                elif again and (is_broken_off(said) or (self.replicated and is_deadline(said))):
-                    again = False
-                else:
-                    raise
+        """The answer, asked again where the next time may find it."""
+        return ask(question, patient=self._patient, replicated=self.replicated)
 
     def candidate_properties(self) -> list[str]:
         """What a search brings back."""

@@ -27,7 +27,7 @@ from weaviate.classes.query import Filter
 from weaviate.collections.classes.filters import FilterReturn
 
 from config import WeaviateSettings
-from search.errors import InputError, StoreError
+from search.errors import InputError
 from search.types import Condition, EmbeddingInfo, Kind, Scalar, Value
 
 VECTOR = "default"
@@ -123,14 +123,8 @@ def description_of(text: str | None) -> Description | None:
 
 
 def vectorizer_of(schema: Mapping[str, Any]) -> str:
-    """The module that embeds for this class, or "none". Raises StoreError for a foreign class."""
-    config = (schema.get("vectorConfig") or {}).get(VECTOR)
-    if config is None:
-        raise StoreError(
-            f"class {schema['class']} has no vector named {VECTOR!r}: it is not one of ours; "
-            "set weaviate.collection to another name"
-        )
-    return str(next(iter(config["vectorizer"])))
+    """The module that embeds for a class of ours, or "none"."""
+    return str(next(iter(schema["vectorConfig"][VECTOR]["vectorizer"])))
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -177,7 +171,7 @@ def metadata_properties(
         for member in members:
             name = property_name(field, _kind(member))
             if known is None or name in known:
-                properties.setdefault(name, []).append(_comparable(member))
+                properties.setdefault(name, []).append(comparable(member))
             else:
                 properties.setdefault(VALUES, []).append(_pair(field, member))
     return properties
@@ -210,10 +204,10 @@ def metadata_filter(conditions: Sequence[Condition], known: Container[str]) -> F
         name = property_name(condition.field, _kind(condition.value))
         compared: list[FilterReturn] = []
         if name in known:
-            compared.append(_compare(name, condition.operator, _comparable(condition.value)))
+            compared.append(compare(name, condition.operator, comparable(condition.value)))
         if VALUES in known and condition.operator in ("=", "!="):
             pair = _pair(condition.field, condition.value)
-            compared.append(_compare(VALUES, condition.operator, pair))
+            compared.append(compare(VALUES, condition.operator, pair))
         if condition.operator == "!=":
             filters += [Filter.by_property(FIELDS).contains_any([condition.field]), *compared]
         elif compared:
@@ -241,7 +235,7 @@ def require_order(conditions: Sequence[Condition], known: Collection[str]) -> No
             )
 
 
-def _compare(name: str, operator: str, value: str | float | bool) -> FilterReturn:
+def compare(name: str, operator: str, value: str | float | bool) -> FilterReturn:
     left = Filter.by_property(name)
     compare = {
         "=": left.equal,
@@ -254,7 +248,7 @@ def _compare(name: str, operator: str, value: str | float | bool) -> FilterRetur
     return compare[operator](value)
 
 
-def _comparable(value: Scalar) -> str | float | bool:
+def comparable(value: Scalar) -> str | float | bool:
     """As Weaviate compares it: every number as a double, however large."""
     if isinstance(value, int) and not isinstance(value, bool):
         largest = int(sys.float_info.max)
@@ -264,7 +258,7 @@ def _comparable(value: Scalar) -> str | float | bool:
 
 def _pair(field: str, value: Scalar) -> str:
     """Field and value as one text, different for each pair of them."""
-    return json.dumps([field, _comparable(value)])
+    return json.dumps([field, comparable(value)])
 
 
 def _kind(value: Scalar) -> Kind:

@@ -11,18 +11,16 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from weaviate.classes.config import ConsistencyLevel
 from weaviate.classes.query import Filter, HybridFusion, HybridVector, MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
-from weaviate.collections.classes.tenants import TenantActivityStatus
 from weaviate.exceptions import WeaviateQueryError
 
 from config import Settings
-from search.errors import StoreMissing, StoreUnavailable
 from search.store import DEFAULT_SAMPLE, Embedder, behind
 from search.store.sqlite.writing import accept, is_encodable
 from search.store.weaviate import schema
-from search.store.weaviate.client import connect
+from search.store.weaviate.classes import use_class
+from search.store.weaviate.client import Server, connect
 from search.store.weaviate.errors import is_deadline, translate_errors
 from search.store.weaviate.objects import (
     Objects,
@@ -70,9 +68,14 @@ class WeaviateStore:
     """
 
     def __init__(
-        self, settings: Settings, load_embedder: Callable[[], Embedder], *, create: bool = False
+        self,
+        settings: Settings,
+        load_embedder: Callable[[], Embedder],
+        *,
+        create: bool = False,
+        server: Server | None = None,
     ) -> None:
-        """Connect, and check the class, or make it with `create`.
+        """Connect, unless `server` is, and check the class, or make it with `create`.
 
         Raises StoreUnavailable, StoreMissing, ModelMismatch, ConfigError or StoreError.
         """
@@ -80,15 +83,11 @@ class WeaviateStore:
         assert settings.weaviate_url is not None
         self._alpha = settings.alpha
         self._language = settings.language
-        self._server = connect(settings.weaviate_url, options, patient=create)
+        self._server = server or connect(settings.weaviate_url, options, patient=create)
         try:
             with self._translated():
                 self._vectors = open_class(self._server, options, load_embedder, create)
-                collection = self._use(options.collection, options.tenant, create)
-                if options.consistency_level is not None:
-                    collection = collection.with_consistency_level(
-                        ConsistencyLevel(options.consistency_level)
-                    )
+                collection = use_class(self._server, options, create=create)
                 dimensions = self._vectors.embedding.dimensions
                 self._objects = Objects(self._server, collection, dimensions, patient=create)
                 self._queue = Queue(self._server, self._objects)
@@ -508,26 +507,6 @@ class WeaviateStore:
                 "are ingested into a class made anew (weaviate.collection)"
             )
         return [Fault(reason, abs(counted - passages))]
-
-    def _use(self, name: str, tenant: str | None, create: bool) -> Any:
-        collection = self._server.client.collections.use(name)
-        if tenant is None:
-            return collection
-        found = collection.tenants.get_by_name(tenant)
-        if found is None and not create:
-            raise StoreMissing(
-                f"class {name} at {self._server.url} has no tenant {tenant!r} yet: "
-                "run `python -m ingest PATH` first, or set weaviate.tenant"
-            )
-        if found is None:
-            collection.tenants.create(tenant)
-        elif found.activity_status != TenantActivityStatus.ACTIVE:
-            raise StoreUnavailable(
-                f"the tenant {tenant!r} that weaviate.tenant names is "
-                f"{found.activity_status.value} in class {name} at {self._server.url}, and cannot "
-                "be read: set its activity status to ACTIVE there, or name another tenant"
-            )
-        return collection.with_tenant(tenant)
 
     def _translated(self) -> AbstractContextManager[None]:
         return translate_errors(self._server.url)

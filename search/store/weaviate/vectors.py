@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,9 +24,10 @@ from weaviate.exceptions import (
 )
 
 from config import WeaviateSettings
-from search.errors import ModelError, ModelMismatch, StoreError, StoreMissing
+from search.errors import ModelError, ModelMismatch, StoreError
 from search.store import Embedder
 from search.store.weaviate import schema
+from search.store.weaviate.classes import definition_of, is_ours, missing, read_only
 from search.store.weaviate.client import Server
 from search.store.weaviate.errors import server_fault, short, translate_errors
 from search.types import EmbeddingInfo
@@ -188,15 +189,13 @@ def open_class(
     create: bool,
 ) -> Vectors:
     """Check the class that is there, or make it. Raises StoreMissing, ModelMismatch, StoreError."""
-    client = server.client
-    exists = client.collections.exists(settings.collection)
-    if not exists and not create:
-        raise StoreMissing(
-            f"Weaviate at {server.url} has no class {settings.collection!r} yet: run "
-            "`python -m ingest PATH` first, or set weaviate.collection"
-        )
-    vectors = Vectors(server, settings, _vectorizer(server, settings, exists), load_embedder)
-    if not exists:
+    there = definition_of(server, settings.collection)
+    if there is None and not create:
+        raise missing(server, settings.collection)
+    if there is not None and not is_ours(there):
+        raise read_only(server.url, settings.collection)
+    vectors = Vectors(server, settings, _vectorizer(server, settings, there), load_embedder)
+    if there is None:
         definition = schema.class_schema(settings, vectors.vectorizer, vectors.description())
         _make(server, definition | schema.reranking(server.modules()))
     if vectors.described and vectors.vectorizer == schema.NO_VECTORIZER:
@@ -204,13 +203,12 @@ def open_class(
     return vectors
 
 
-def _vectorizer(server: Server, settings: WeaviateSettings, exists: bool) -> str:
+def _vectorizer(server: Server, settings: WeaviateSettings, there: Mapping[str, Any] | None) -> str:
     """The setting; `auto` is what the class has, or the best that the server offers a new one."""
     wanted = settings.vectorizer
-    if wanted == "auto" and exists:
-        found = server.client.collections.export_config(settings.collection)
-        return schema.vectorizer_of(found.to_dict())
-    if exists or wanted == schema.NO_VECTORIZER:
+    if wanted == "auto" and there is not None:
+        return schema.vectorizer_of(there)
+    if there is not None or wanted == schema.NO_VECTORIZER:
         return wanted
     modules = server.modules()
     if wanted == "auto":
@@ -238,25 +236,19 @@ def _checked_description(
 ) -> schema.Description:
     """What the class's description says; StoreError when the class is foreign, or not as set."""
     config = server.client.collections.export_config(settings.collection)
-    found = config.to_dict()
-    schema.vectorizer_of(found)
-    wrong = schema.differences(found, schema.class_schema(settings, vectorizer, None))
     described = schema.description_of(config.description)
-    if described is None:
-        error = StoreError(
-            f"class {settings.collection} of the Weaviate at {server.url} was not made by this "
-            "project, so its objects cannot be read as passages: name another class in "
-            "weaviate.collection (one that is not there yet is made by ingest)"
-        )
-    elif wrong:
-        shown, more = wrong[:DIFFERENCES_SHOWN], len(wrong) - DIFFERENCES_SHOWN
-        error = StoreError(
-            f"class {settings.collection} of the Weaviate at {server.url} is there, but is not as "
-            f"set: {'; '.join(shown)}{f'; and {more} more' if more > 0 else ''}. It is left as it "
-            "is: change these settings, or name another class in weaviate.collection"
-        )
-    else:
+    if described is None:  # another made it since we looked
+        raise read_only(server.url, settings.collection)
+    found = config.to_dict()
+    wrong = schema.differences(found, schema.class_schema(settings, vectorizer, None))
+    if not wrong:
         return described
+    shown, more = wrong[:DIFFERENCES_SHOWN], len(wrong) - DIFFERENCES_SHOWN
+    error = StoreError(
+        f"class {settings.collection} of the Weaviate at {server.url} is there, but is not as "
+        f"set: {'; '.join(shown)}{f'; and {more} more' if more > 0 else ''}. It is left as it "
+        "is: change these settings, or name another class in weaviate.collection"
+    )
     for line in wrong:
         error.add_note(line)  # all of them, for whoever asks for details
     raise error

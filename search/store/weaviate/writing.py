@@ -31,6 +31,7 @@ from search.store import Embedder
 from search.store.sqlite.writing import is_encodable
 from search.store.weaviate.client import Server
 from search.store.weaviate.errors import (
+    STARTING_SECONDS,
     is_broken_off,
     is_deadline,
     is_starting,
@@ -40,7 +41,6 @@ from search.store.weaviate.errors import (
 )
 from search.store.weaviate.objects import (
     MAX_RESULTS,
-    STARTING_SECONDS,
     Object,
     Objects,
     PassageKey,
