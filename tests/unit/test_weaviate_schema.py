@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import config
-from search.errors import StoreError
 from search.store.weaviate import schema
 from search.types import EmbeddingInfo
 

@@ -16,7 +16,7 @@ PARAGRAPH_GAP = "\n\n"
 USUAL_TEXTS = (*TEXT_NAMES, "chunk", "overview", "transcript", "review")
 # "bookTitle" is one; "authorName" would be none.
 TITLE_ENDINGS = ("title", "headline", "heading")
-TEXT_TYPES = ("text", "string")
+TEXT_TYPES = ("text", "string")  # Weaviate called some texts so before 1.19
 KINDS: dict[str, frozenset[Kind]] = {
     "text": frozenset({"text"}),
     "string": frozenset({"text"}),
@@ -118,12 +118,9 @@ def layout_of(
         titles = [p for p in every.values() if p.is_text and not p.is_list and p.name not in text]
         title = _named(titles, TITLE_NAMES, TITLE_ENDINGS)
     texts = [p for p in every.values() if p.is_text and p.name != title]
-    if not text and (usual := _named(texts, USUAL_TEXTS, USUAL_TEXTS)):
-        text = [usual]
-    if not text:
-        text = [p.name for p in texts if p.is_prose] or [p.name for p in texts]
+    text = text or _usual_texts(texts)
     if not text and title is not None and every[title].is_text:
-        title, text = None, [title]
+        text, title = [title], None
     if not text:
         raise StoreError(
             f"class {definition['class']} has no text to search: {listed(definition)}. A property "
@@ -136,6 +133,14 @@ def layout_of(
         properties=every,
         knows_null=bool((definition.get("invertedIndexConfig") or {}).get("indexNullState")),
     )
+
+
+def _usual_texts(texts: Sequence[Property]) -> list[str]:
+    """The one with the likeliest name; where none has a usual one, all that are prose, or all."""
+    usual = _named(texts, USUAL_TEXTS, USUAL_TEXTS)
+    if usual is not None:
+        return [usual]
+    return [p.name for p in texts if p.is_prose] or [p.name for p in texts]
 
 
 def listed(definition: Mapping[str, Any]) -> str:
@@ -170,13 +175,19 @@ def _require(
     setting: str,
     types: Sequence[str],
 ) -> None:
+    """Raises ConfigError unless the class has the property, of one of these types."""
     if name in every and every[name].type in types:
         return
+    spelt = {p["name"]: p["dataType"][0] for p in definition.get("properties") or ()}
     close = difflib.get_close_matches(name, every, 1)
-    meant = f"is {close[0]!r} meant? " if close and name not in every else ""
-    problem = "is not of a type that can be read so" if name in every else "is not there"
+    if name in spelt:
+        problem = f"of type {spelt[name]}, and cannot be read so"
+    elif close:
+        problem = f"not there: is {close[0]!r} meant?"
+    else:
+        problem = "not there"
     raise ConfigError(
-        f"{setting} names {name!r}, which {problem}: {meant}Of class {definition['class']}, "
+        f"{setting} names {name!r}, which is {problem}; of class {definition['class']}, "
         f"{listed(definition)}"
     )
 
