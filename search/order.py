@@ -70,16 +70,26 @@ Copies = Mapping[tuple[str, int], Sequence[Candidate]]
 """(document id, passage index) → the same passage elsewhere."""
 
 
+SHORT = 8
+"""Words. Of a passage with fewer, as an answer of one word, the title says what it is about."""
+
+
 def fold(candidates: Sequence[Candidate]) -> tuple[list[Candidate], Copies]:
     """The candidates without those whose passage stood further up already, and these apart."""
     kept: dict[str, Candidate] = {}
     copies: dict[tuple[str, int], list[Candidate]] = {}
     for candidate in candidates:
-        original = kept.setdefault(" ".join(candidate.passage.split()), candidate)
+        original = kept.setdefault(_sameness(candidate), candidate)
         if original is not candidate:
             key = (original.document_id, original.passage_index)
             copies.setdefault(key, []).append(candidate)
     return list(kept.values()), copies
+
+
+def _sameness(candidate: Candidate) -> str:
+    """The same for two passages that say the same."""
+    words = candidate.passage.split()
+    return " ".join(words if len(words) >= SHORT else [candidate.title, *words])
 
 
 def with_copies(hit: Hit, copies: Copies) -> Hit:

@@ -149,14 +149,22 @@ def expect_all(server: Server, **more: Any) -> None:
     assert lookups(server) == Lookups(DOCUMENTS, DOCUMENTS, DOCUMENTS)
 
 
-@INDEXING
-def test_a_server_killed_and_started_again_under_an_import(
+def killed_under_import(
     make_weaviate: Maker, ingest: Ingest, indexing: str
-) -> None:
+) -> tuple[Killable, subprocess.Popen[str]]:
+    """A server that is dead by now, and the ingest that was writing to it."""
     server = started(make_weaviate, indexing)
     process = ingest(server.server)
     wait_for_objects(server.server, 200, process)
     server.kill()
+    return server, process
+
+
+@INDEXING
+def test_a_server_killed_and_started_again_under_an_import(
+    make_weaviate: Maker, ingest: Ingest, indexing: str
+) -> None:
+    server, process = killed_under_import(make_weaviate, ingest, indexing)
     time.sleep(1)
     server.start()
     status, out, err = finished(process)
@@ -168,10 +176,7 @@ def test_a_server_killed_and_started_again_under_an_import(
 def test_a_server_that_stays_dead_ends_the_import_and_a_rerun_finishes_it(
     make_weaviate: Maker, ingest: Ingest, indexing: str
 ) -> None:
-    server = started(make_weaviate, indexing)
-    process = ingest(server.server)
-    wait_for_objects(server.server, 200, process)
-    server.kill()
+    server, process = killed_under_import(make_weaviate, ingest, indexing)
     status, out, err = finished(process)
     assert status == 1, (out, err)
     assert "stopped answering" in err

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from fakes import ListStore, TableReranker, candidate
 
 import config
 from search.errors import CheckpointError, ConfigError, InputError
+from search.order import fold
 from search.rerank import Blend, Scored
 from search.rerank.blend import Formula
 from search.rerank.encoder import in_steps
@@ -299,7 +301,7 @@ def test_a_deadline_holds_while_a_failed_model_is_loaded_again() -> None:
 
 
 def test_one_passage_in_two_documents_is_one_hit_that_names_the_other() -> None:
-    copy = candidate("copy", "prevention", 0.75, 3)
+    copy = replace(FOUND[3], document_id="copy", score=0.5, rank=5)
     found = Searcher(
         ListStore([FOUND[0], FOUND[3], copy]),
         RerankerProvider(lambda: TableReranker(LOGITS, PLAIN)),
@@ -309,6 +311,19 @@ def test_one_passage_in_two_documents_is_one_hit_that_names_the_other() -> None:
     assert [other.document_id for other in found.hits[0].also_in] == ["copy"]
     assert len(found.before) == 2
     assert found.scored == 2
+
+
+def test_two_short_passages_are_the_same_only_under_the_same_title() -> None:
+    """Two questions that have the same answer are two hits."""
+    trunk = replace(candidate("trunk", "An elephant", 0.9, 1), title="Which animal has a trunk?")
+    tusks = replace(candidate("tusks", "An elephant", 0.8, 2), title="Which animal has tusks?")
+    again = replace(tusks, document_id="again")
+    kept, copies = fold([trunk, tusks, again])
+    assert [one.document_id for one in kept] == ["trunk", "tusks"]
+    assert copies == {("tusks", 0): [again]}
+    long = "All that there is to say about elephants in one sentence"
+    kept, _ = fold([replace(trunk, passage=long), replace(tusks, passage=long)])
+    assert [one.document_id for one in kept] == ["trunk"]
 
 
 def test_a_hit_carries_its_documents_other_passages() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from threading import Lock
 from typing import Any
 
@@ -21,7 +20,7 @@ EMBED_TEXT = ("text2", "multi2")
 SAMPLE = 25
 COMPARED = 5
 # Vectors of two models have nothing to do with each other; one model's, of a text that is put
-# together otherwise than ours, are still near.
+# together otherwise than ours, are still near, of one object or another.
 SAME_MODEL = 0.5
 EMPTY = "it is empty"
 
@@ -156,7 +155,7 @@ class Queries:
                     f"its vectors have {theirs} dimensions, and those of our embedding model "
                     f"{name!r} {dimensions}: set embedding_model to the one that made them"
                 )
-            likeness = median(self._likeness(ours, one, vector) for one, vector in given)
+            likeness = max(self._likeness(ours, one, vector) for one, vector in given)
         except ModelError as error:
             return f"its vectors are made by no module of the server, and {error}"
         if likeness < SAME_MODEL:
