@@ -36,6 +36,9 @@ class HashedWords(Embedder):
             vector[zlib.crc32(word.encode()) % DIMENSIONS] += 1
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
+    def unreadable(self, text: str) -> str | None:
+        return None
+
 
 def entry(
     document_id: str, *passages: str, title: str = "", version: str = "1", **metadata: Value
