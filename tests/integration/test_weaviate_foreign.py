@@ -489,6 +489,11 @@ def test_a_document_is_an_object(person: Store) -> None:
         document = person.get(one.id)
         assert document is not None
         assert document.passages[0].text.endswith("of rain")
+    behind = list(person.documents(listed[0].id))
+    assert behind == listed[1:]
+    for absent in ("not a uuid", str(UUID(int=9))):
+        with pytest.raises(InputError, match=r"no document .* to go on after"):
+            person.documents(absent)
     assert person.get("not a uuid") is None
     assert person.get(str(UUID(int=9))) is None
 

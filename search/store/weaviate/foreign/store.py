@@ -11,7 +11,7 @@ from weaviate.exceptions import WeaviateQueryError
 
 from config import Settings
 from search.errors import ConfigError, InputError, StoreError
-from search.store import DEFAULT_SAMPLE, Embedder
+from search.store import DEFAULT_SAMPLE, Embedder, unknown_document
 from search.store.weaviate.classes import read_only, use_class
 from search.store.weaviate.client import Server
 from search.store.weaviate.errors import ask, is_deadline, translate_errors
@@ -117,11 +117,17 @@ class ForeignStore:
             return None
         return embedder.unreadable(query)
 
-    def documents(self) -> Iterator[Listed]:
-        """Every object, streamed."""
-        title = self._layout.title
+    def documents(self, after: str | None = None) -> Iterator[Listed]:
+        """Every object, streamed; with `after`, those behind that one. Raises InputError."""
+        identity = None if after is None else self._identity(after)
+        if after is not None and (identity is None or self._object(identity, []) is None):
+            raise unknown_document(after)
+        return self._listed(identity)
+
+    def _listed(self, after: UUID | None) -> Iterator[Listed]:
+        title = [self._layout.title] if self._layout.title else []
         objects = iter(
-            self._collection.iterator(return_properties=[title] if title else [], cache_size=PAGE)
+            self._collection.iterator(return_properties=title, cache_size=PAGE, after=after)
         )
         while True:
             with self._translated():
@@ -136,15 +142,8 @@ class ForeignStore:
 
     def get(self, document_id: str) -> StoredDocument | None:
         """One object by its uuid; None when it is not there."""
-        try:
-            identity = UUID(document_id)
-        except ValueError:
-            return None
-        by_id = self._collection.query.fetch_object_by_id
-        with self._translated():
-            found = self._ask(
-                lambda: by_id(identity, return_properties=list(self._layout.properties))
-            )
+        identity = self._identity(document_id)
+        found = None if identity is None else self._object(identity, list(self._layout.properties))
         if found is None:
             return None
         values = found.properties
@@ -314,6 +313,18 @@ class ForeignStore:
             yield f"found by BM25 alone, for class {self._name} has no vectors to search: {problem}"
         elif not self._layout.searchable:
             yield "found by vectors alone, for no property has an index of words (indexSearchable)"
+
+    @staticmethod
+    def _identity(document_id: str) -> UUID | None:
+        try:
+            return UUID(document_id)
+        except ValueError:
+            return None
+
+    def _object(self, identity: UUID, properties: list[str]) -> Any:
+        by_id = self._collection.query.fetch_object_by_id
+        with self._translated():
+            return self._ask(lambda: by_id(identity, return_properties=properties))
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         return ask(question, replicated=self._replicated)
