@@ -49,6 +49,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The store or a model is away"},
 }
 REJECTIONS: Mapping[int, metrics.Rejection] = {
+    400: "invalid",
     401: "key",
     403: "key",
     413: "too large",

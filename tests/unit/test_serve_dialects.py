@@ -297,6 +297,41 @@ def test_overload_is_429_everywhere(client: TestClient, monkeypatch: pytest.Monk
     assert answers[3].json()["error"]["type"] == "rate_limit_error"
 
 
+def test_too_much_in_one_request_is_413_everywhere() -> None:
+    limits: dict[str, Any] = {"serve.max_texts": 2, "serve.max_characters": 50}
+    with TestClient(build_app(make_service(**limits))) as client:
+        for texts, said in ((["a", "b", "c"], "3 texts"), (["x" * 51], "51 characters")):
+            answers = [
+                client.post("/rerank", json={"query": "x", "documents": texts}),
+                client.post("/rerank", json={"query": "x", "texts": texts}),
+                client.post("/v1/rerank", json={"query": "x", "documents": texts}),
+                client.post("/v2/rerank", json={"query": "x", "documents": texts}),
+                client.post("/v1/embeddings", json={"input": texts}),
+                client.post("/embed", json={"inputs": texts}),
+            ]
+            assert [answer.status_code for answer in answers] == [413] * 6
+            assert all(said in answer.text for answer in answers)
+        client.post("/v1/rerank", json={"query": "x"})
+        text = client.get("/metrics").text
+    assert 'two_stage_rejected_total{reason="too large"} 12.0' in text
+    assert 'two_stage_rejected_total{reason="invalid"} 1.0' in text
+    assert 'two_stage_requests_total{route="/v1/rerank",status="400"} 1.0' in text
+
+
+def test_a_key_that_is_missing_is_said_in_the_shape_of_the_path() -> None:
+    with TestClient(
+        build_app(make_service(**{"serve.keys": {"team": "read k" + "0" * 40}}))
+    ) as client:
+        answers = [client.post(path) for path in ("/v1/rerank", "/v1/embeddings", "/embed")]
+        assert [answer.status_code for answer in answers] == [401] * 3
+        assert "wants a key" in answers[0].json()["message"]
+        assert answers[1].json()["error"]["type"] == "authentication_error"
+        assert "wants a key" in answers[2].json()["error"]
+        assert client.get("/metrics").status_code == 401
+        with_key = {"authorization": "Bearer k" + "0" * 40}
+        assert client.get("/metrics", headers=with_key).status_code == 200
+
+
 def test_embeddings_as_numbers_and_as_base64(client: TestClient) -> None:
     body = post(client, "/v1/embeddings", model="ada", input=["heart", "a b c"])
     assert body["object"] == "list"

@@ -118,9 +118,29 @@ class RerankAnswer(BaseModel):
     meta: Meta
 
 
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: None = None
+    code: int
+
+
+class Error(BaseModel):
+    """Cohere's clients read `message`, Jina's `detail`, vLLM's `error`."""
+
+    id: str
+    message: str
+    detail: str
+    error: ErrorDetail
+
+
 def router(service: Service) -> APIRouter:
     """The paths that say by themselves which protocol is meant."""
-    routes = APIRouter(tags=["Cohere, Jina and vLLM"], strict_content_type=False)
+    routes = APIRouter(
+        tags=["Cohere, Jina and vLLM"],
+        strict_content_type=False,
+        responses=work.errors(Error, 400, 404),
+    )
 
     @routes.post("/v1/rerank", response_model_exclude_none=True)
     async def rerank_v1(request: Request, wanted: RerankRequest) -> RerankAnswer:
@@ -213,8 +233,9 @@ def other_model(wanted: str | None, answered: str) -> list[str] | None:
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, Any]]:
-    """Cohere's clients read `message`, Jina's `detail`, vLLM's `error`."""
+    """The status that Cohere gives, and the reason where each client looks for it."""
     status = {422: 400, 501: 404}.get(status, status)
     kind = "BadRequestError" if status < 500 else "InternalServerError"
-    nested = {"message": message, "type": kind, "param": None, "code": status}
-    return status, {"id": work.request_id(), "message": message, "detail": message, "error": nested}
+    nested = ErrorDetail(message=message, type=kind, code=status)
+    said = Error(id=work.request_id(), message=message, detail=message, error=nested)
+    return status, said.model_dump()

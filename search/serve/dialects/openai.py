@@ -99,9 +99,27 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: None = None
+    code: None = None
+
+
+class Error(BaseModel):
+    """What went wrong."""
+
+    error: ErrorDetail
+
+
 def router(service: Service) -> APIRouter:
     """OpenAI's paths."""
-    routes = APIRouter(prefix="/v1", tags=["OpenAI"], strict_content_type=False)
+    routes = APIRouter(
+        prefix="/v1",
+        tags=["OpenAI"],
+        strict_content_type=False,
+        responses=work.errors(Error, 400, 404),
+    )
 
     @routes.post("/embeddings")
     async def embeddings(request: Request, wanted: EmbeddingsRequest) -> EmbeddingsAnswer:
@@ -153,8 +171,8 @@ def _base64(vector: Vector) -> str:
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, Any]]:
-    """`{"error": {"message", "type", "param", "code"}}`; what is invalid is 400 there."""
+    """What is invalid is 400 there."""
     status = {422: 400}.get(status, status)
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
-    return status, {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return status, Error(error=ErrorDetail(message=message, type=kind)).model_dump()

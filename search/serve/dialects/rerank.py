@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import Discriminator, Tag
 
-from search.serve.dialects import cohere, tei, weaviate
+from search.serve.dialects import cohere, tei, weaviate, work
 from search.serve.service import Service
+from search.serve.shapes import Problem
 
 
 def protocol_of(body: object) -> str:
@@ -50,7 +51,10 @@ class SharedRoute(APIRoute):
 
 def router(service: Service) -> APIRouter:
     """`POST /rerank`; Weaviate sends no content type."""
-    routes = APIRouter(tags=["rerank"], strict_content_type=False, route_class=SharedRoute)
+    errors = work.errors(Problem | cohere.Error | tei.Error, 400, 404, 424, 501)
+    routes = APIRouter(
+        tags=["rerank"], strict_content_type=False, route_class=SharedRoute, responses=errors
+    )
 
     @routes.post("/rerank", response_model_exclude_none=True)
     async def rerank(

@@ -17,6 +17,14 @@ from search.serve.dialects.work import Text
 from search.serve.models import Task
 from search.serve.service import Service
 
+ErrorType = Literal["Validation", "Overloaded", "Unhealthy", "Backend"]
+ERROR_TYPES: dict[int, ErrorType] = {
+    429: "Overloaded",
+    500: "Backend",
+    501: "Backend",
+    503: "Unhealthy",
+}
+
 
 class RerankRequest(BaseModel):
     """Texts to be put in order. A long one is read in windows, so `truncate` changes nothing."""
@@ -64,9 +72,20 @@ class Info(BaseModel):
     version: str
 
 
+class Error(BaseModel):
+    """What went wrong, and of what kind it is."""
+
+    error: str
+    error_type: ErrorType
+
+
 def router(service: Service) -> APIRouter:
     """The paths that are TEI's alone."""
-    routes = APIRouter(tags=["Text Embeddings Inference"], strict_content_type=False)
+    routes = APIRouter(
+        tags=["Text Embeddings Inference"],
+        strict_content_type=False,
+        responses=work.errors(Error, 424),
+    )
 
     @routes.post("/embed")
     async def embed(request: Request, wanted: EmbedRequest) -> list[list[float]]:
@@ -132,7 +151,7 @@ async def _check_lengths(service: Service, texts: list[str]) -> None:
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, Any]]:
-    """`{"error", "error_type"}`; a model that fails is 424 there, and so is one that is absent."""
-    kinds = {429: "Overloaded", 503: "Unhealthy", 500: "Backend", 501: "Backend"}
-    status_there = {500: 424, 501: 424}.get(status, status)
-    return status_there, {"error": message, "error_type": kinds.get(status, "Validation")}
+    """A model that fails is 424 there, and so is one that is absent."""
+    kind: ErrorType = ERROR_TYPES.get(status, "Validation")
+    status = {500: 424, 501: 424}.get(status, status)
+    return status, Error(error=message, error_type=kind).model_dump()

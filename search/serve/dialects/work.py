@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import HTTPException, Request
 from pydantic import BeforeValidator
@@ -40,6 +40,7 @@ async def scores(
         raise HTTPException(501, "this service runs without a reranker (rerank: false)")
     if not query.strip():
         raise InputError("the query is empty: expected some words, for example a question")
+    check_size(service, texts)
     found = await result(request, service.models.scores(query, texts))
     if not all(math.isfinite(scored.logit) for scored in found):
         raise ModelError("the reranker gave a score that is not a number")
@@ -50,6 +51,7 @@ async def vectors(
     request: Request, service: Service, texts: Sequence[str], task: Task
 ) -> list[Vector]:
     """One vector for each text, in order."""
+    check_size(service, texts)
     return await result(request, service.models.vectors(texts, task))
 
 
@@ -82,6 +84,31 @@ def request_id() -> str:
     """The same as in the answer's X-Request-Id."""
     caller = current_caller.get()
     return caller.request_id if caller else ""
+
+
+def errors(shape: Any, *more: int) -> dict[int | str, dict[str, Any]]:
+    """A dialect's errors for OpenAPI: those that any route may give, and `more`."""
+    found = (401, 403, 408, 413, 421, 422, 429, 500, 503, *more)
+    return {status: {"model": shape} for status in found}
+
+
+def check_size(service: Service, texts: Sequence[str]) -> None:
+    """Raises HTTPException 413 for more than the settings allow in one request."""
+    limits = service.settings.serve
+    if len(texts) > limits.max_texts:
+        raise HTTPException(
+            413,
+            f"found {len(texts):,} texts, expected at most {limits.max_texts:,}: send them in "
+            "several requests, or raise serve.max_texts",
+        )
+    characters = sum(map(len, texts))
+    if characters > limits.max_characters:
+        raise HTTPException(
+            413,
+            f"found texts of {characters:,} characters, expected at most "
+            f"{limits.max_characters:,}: send them in several requests, or raise "
+            "serve.max_characters",
+        )
 
 
 def check_dimensions(service: Service, wanted: int | None) -> None:
