@@ -19,6 +19,8 @@ from search.errors import ConfigError
 from search.types import RetrievalMode
 
 DEFAULTS = Path(__file__).with_name("default.yaml")
+PROFILES = Path(__file__).with_name("profiles.yaml")
+DEFAULT_PROFILE = "english"
 USER_FILE = Path("search.yaml")
 ENVIRONMENT_PREFIX = "SEARCH_"
 # Settings in groups, `weaviate.collection`: a group's name, and what it holds.
@@ -36,6 +38,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    profile: Literal["english", "multilingual", "weaviate"]
     store: Path
     weaviate_url: str | None
     weaviate: WeaviateSettings
@@ -113,7 +116,7 @@ def load_all(
     layers = [(str(path), _read(path)) for path in files]
     layers.append(("environment", _from_environment(environment or {})))
     layers.append(("flags", {k: _unset(v) for k, v in (flags or {}).items() if v is not None}))
-    for origin, layer in (("default", _read(DEFAULTS)), *layers):
+    for origin, layer in (("default", _read(DEFAULTS)), *_profile(layers), *layers):
         flat = dict(_flat(layer, origin))
         values |= flat
         origins |= dict.fromkeys(flat, origin)
@@ -122,6 +125,18 @@ def load_all(
     except ValidationError as error:
         raise ConfigError(_explain(error, origins)) from None
     return Loaded(settings, {name: _value(settings, name) for name in values}, origins)
+
+
+def _profile(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Any]]:
+    """What the profile sets that the last of `layers` with one names; a wrong name is told later.
+
+    The default profile is what the defaults are.
+    """
+    name = next((layer["profile"] for _, layer in reversed(layers) if "profile" in layer), None)
+    if name is None or name == DEFAULT_PROFILE:
+        return []
+    chosen = _read(PROFILES).get(str(name))
+    return [(f"profile {name}", chosen)] if chosen else []
 
 
 def change(settings: Settings, **changes: object) -> Settings:

@@ -32,6 +32,7 @@ DELEGATED = {
     "ingest": ("ingest.__main__", "load documents into the store"),
     "search": ("search.__main__", "ask a question"),
     "evaluate": ("search.evaluate.__main__", "measure both stages on judged queries"),
+    "doctor": ("search.doctor.__main__", "what is there, what is missing, and whether it fits"),
     "models": ("search.models.__main__", "rerankers as versions: check, compare, use, roll back"),
     "serve": ("search.serve.__main__", "the page, the API, and the models for Weaviate"),
 }

@@ -87,6 +87,9 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     version(command("use", "make a version the current one"))
     command("rollback", "make the one before the current one")
     version(command("remove", "delete a version that is not in use"))
+    convert = command("convert", "weights published as a torch pickle, made into safetensors")
+    convert.add_argument("source", type=utf8, metavar="FOLDER_OR_HUB_NAME", help="the model")
+    convert.add_argument("target", type=Path, metavar="FOLDER", help="is made")
     compare = command("compare", "two models, or versions, side by side", json=True)
     compare.add_argument("a", type=utf8, metavar="A", help="a version, bundled, or any model")
     compare.add_argument("b", type=utf8, metavar="B", help="the other one")
@@ -227,6 +230,13 @@ def remove(args: argparse.Namespace, registry: Registry, settings: config.Settin
     return 0
 
 
+def convert(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    from search.models.convert import convert
+
+    print(f"made {printable(str(convert(args.source, args.target.expanduser())))}")
+    return 0
+
+
 def compare(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
     from search.evaluate import compare as comparison
     from search.queries import read_queries
@@ -354,6 +364,7 @@ COMMANDS = {
     "rollback": rollback,
     "remove": remove,
     "compare": compare,
+    "convert": convert,
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from search.errors import ModelError
 from search.models.remembered import remember
 
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 NEEDED_FILES = ["*.json", "model*.safetensors", "*.txt", "*.model"]
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -40,18 +40,35 @@ def find_folder(name: str) -> Path:
     return _from_hub(name)
 
 
-def _from_hub(name: str) -> Path:
+def find_local(name: str) -> Path | None:
+    """As `find_folder`, but nothing is downloaded: None for what would have to be."""
+    folder = Path(name).expanduser()
+    if folder.is_dir() or not HUB_NAME.fullmatch(name):
+        return find_folder(name)
+    try:
+        return _snapshot(name, local_only=True)
+    except (OSError, ValueError):
+        return None
+
+
+def _snapshot(name: str, local_only: bool) -> Path | None:
+    """A hub model's folder in the cache; None where the cache has not all of it."""
     from huggingface_hub import snapshot_download
 
+    found = snapshot_download(name, allow_patterns=NEEDED_FILES, local_files_only=local_only)
+    folder = Path(found)
+    whole = (folder / "config.json").is_file() and weight_files(folder)
+    return folder if whole or not local_only else None
+
+
+def _from_hub(name: str) -> Path:
     for local_only in (True, False):
         try:
-            folder = Path(
-                snapshot_download(name, allow_patterns=NEEDED_FILES, local_files_only=local_only)
-            )
+            folder = _snapshot(name, local_only)
         except (OSError, ValueError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             continue
-        if not local_only or ((folder / "config.json").is_file() and weight_files(folder)):
+        if folder is not None:
             return folder
     raise ModelError(
         f"model {name!r}: found no such folder here and nothing in the local Hugging Face cache, "

@@ -27,6 +27,17 @@ MAY_IMPORT = {
     "search.render": {"search.answer", "search.terminal", "search.types"},
     "search.models": {"search.errors", "search.types"},
     "search.models.__main__": {"config", "search"},
+    "search.doctor": {
+        "config",
+        "search.embed",
+        "search.engine",
+        "search.errors",
+        "search.models",
+        "search.rerank",
+        "search.store",
+        "search.terminal",
+        "search.types",
+    },
     "search.engine": {"search.errors", "search.models", "search.types"},
     "search.embed": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.store": {"config", "search.embed", "search.errors", "search.types"},
@@ -85,6 +96,7 @@ ONLY_IN = {
     "rich": {
         "search.render",
         "search.__main__",
+        "search.doctor",
         "search.evaluate",
         "search.models.__main__",
         "ingest.progress",
@@ -164,6 +176,7 @@ def test_only_main_modules_read_the_environment() -> None:
     [
         "ingest",
         "search",
+        "search.doctor",
         "search.evaluate",
         "search.models",
         "search.serve",
