@@ -44,10 +44,11 @@ class Adder:
         self._chunker = Chunker(tokenizer, settings.chunk_overlap, settings.language)
         self._lock = Lock()
 
-    def add(self, records: Sequence[Mapping[str, Any]]) -> Added:
+    def add(self, records: Sequence[Mapping[str, Any]], names: FieldNames | None = None) -> Added:
         """Store each record; in place of the one of its id, unless that came from a file.
 
-        Raises StoreUnavailable while another process writes, and StoreError.
+        `names` of None: id, title and text are found by their usual names. Raises StoreUnavailable
+        while another process writes, and StoreError.
         """
         added = Added()
         with self._lock, only_writer(self._settings), closing(Seen()) as seen:
@@ -57,7 +58,7 @@ class Adder:
                 seen,
                 added,
                 Silent(),
-                FieldNames(),
+                names or FieldNames(),
                 take_over_hint="give it another id",
             )
             pipeline = Pipeline(tools)

@@ -3,6 +3,7 @@ where they have some, and a pipeline of theirs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,32 @@ def encoder() -> CrossEncoder:
 @pytest.fixture(scope="module")
 def expected(searcher: Searcher) -> list[str]:
     return [hit.id for hit in searcher.search(QUERY, limit=5).hits]
+
+
+DOCS = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
+PACKAGES = {"LangChain": "langchain_core", "LlamaIndex": "llama_index.core", "Haystack": "haystack"}
+EXAMPLES = re.findall(r"## (\w+)\n(?:(?!## ).)*?```python\n(.*?)```", DOCS, re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_the_examples_of_the_documentation_run(
+    name: str,
+    code: str,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if name in PACKAGES:
+        pytest.importorskip(PACKAGES[name], reason=f"pip install -e '.[{name.lower()}]'")
+    monkeypatch.chdir(store.parent)
+    exec(compile(code, f"integrations.md, {name}", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert all(line.split()[0] != "None" for line in lines)  # a rank or a probability
+
+
+def test_every_framework_has_an_example() -> None:
+    assert [name for name, _ in EXAMPLES] == ["Python", *PACKAGES]
 
 
 try:

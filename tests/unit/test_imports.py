@@ -72,6 +72,7 @@ MAY_IMPORT = {
     "search.evaluate": {"config", "ingest", "search"},
     "training": {"config", "ingest", "search"},
     "search.serve": {"config", "ingest", "search"},
+    "search.mcp": {"config", "ingest", "search"},
     "search.integrations": {
         "config",
         "search.errors",
@@ -91,7 +92,7 @@ ONLY_IN = {
     "apsw": {"search.store", "ingest.seen"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},
-    "uvicorn": {"search.serve"},
+    "uvicorn": {"search.serve", "search.mcp.http"},
     "ijson": {"ingest.read"},
     "rich": {
         "search.render",
@@ -102,7 +103,8 @@ ONLY_IN = {
         "ingest.progress",
     },
     "matplotlib": {"search.evaluate.plots"},
-    "starlette": {"search.serve"},
+    "starlette": {"search.serve", "search.mcp.http"},
+    "mcp": {"search.mcp"},
     "fastapi": {"search.serve"},
     "prometheus_client": {"search.serve.metrics"},
     "haystack": {"search.integrations.haystack"},
@@ -173,6 +175,7 @@ def test_only_main_modules_read_the_environment() -> None:
 
 @pytest.mark.parametrize(
     "command",
+<<<<<<< HEAD
     [
         "ingest",
         "search",
@@ -183,6 +186,9 @@ def test_only_main_modules_read_the_environment() -> None:
         "training",
         "two_stage",
     ],
+=======
+    ["ingest", "search", "search.evaluate", "search.mcp", "search.serve", "training", "two_stage"],
+>>>>>>> 434aafc (search.mcp: the stored documents as tools of a language model, by stdio and HTTP; docs whose examples are run)
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (

@@ -1,0 +1,1 @@
+"""The Model Context Protocol: a language model asks for passages of the stored documents."""

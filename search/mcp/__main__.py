@@ -1,0 +1,154 @@
+"""python -m search.mcp: the stored documents as tools of a language model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if (
+    __name__ == "__main__"
+    and not sys.flags.safe_path
+    and sys.path[0] != str(Path(__file__).parents[2])
+):
+    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
+    del sys.path[0]
+
+import config
+from search.errors import MissingExtra
+from search.terminal import run_command, say, utf8
+
+if TYPE_CHECKING:
+    from ingest.add import Adder
+    from search.searcher import Searcher
+
+PROG = "python -m search.mcp"
+EPILOG = """\
+A client starts it, and speaks with it by standard input and output. In the client's settings, with
+whole paths, as a client may stand anywhere:
+  {"mcpServers": {"notes": {"command": "two-stage", "args": ["mcp", "--store", "/me/notes.db"]}}}
+
+examples:
+  %(prog)s --store /home/me/notes.db
+  %(prog)s --about "notes on medicine" --allow-writes
+  %(prog)s --http --port 9001
+
+Over HTTP the address is http://HOST:PORT/mcp. On another --host than this machine's own, every call
+needs one of the keys in serve.keys, as those of two-stage serve do: Authorization: Bearer KEY.
+
+exit status: 0 stopped, or the client has gone; 1 an error; 2 wrong usage, or the port is taken.
+"""
+
+
+def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Offer the stored documents to a language model (Model Context Protocol): "
+        "tools to search and read them and, if allowed, to add some.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--about", type=utf8, default="the user's documents", metavar="WORDS",
+        help="what the documents are, for the model to choose by (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-writes", action="store_true", help="offer add_documents, too; makes the store"
+    )
+    parser.add_argument("--http", action="store_true", help="serve over HTTP, not standard input")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="with --http: address to listen on (default %(default)s)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8091, help="with --http: port (default %(default)s)"
+    )
+    parser.add_argument(
+        "--store", metavar="FILE", help="the embedded store (default .search/store.db)"
+    )
+    config.add_shared_flags(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
+    """Run the server until it is stopped; returns the exit status."""
+    return run_command(
+        "search.mcp",
+        lambda: run(build_parser(prog).parse_args(arguments)),
+        interrupted="stopped",
+        interrupted_status=0,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
+    if args.http:
+        serve_http(args, settings)
+        return 0
+    from search.mcp.tools import build_server
+
+    with opened(settings, args.allow_writes) as (searcher, adder):
+        server = build_server(searcher, args.about, adder)
+        if sys.stdin.isatty():
+            say("search.mcp: waiting for a client on standard input (--help shows how to set one)")
+        # The thread that waits for the client's next line could not be interrupted by Python's own.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        server.run("stdio")
+    return 0
+
+
+def serve_http(args: argparse.Namespace, settings: config.Settings) -> None:
+    from search.mcp.tools import build_server
+
+    try:
+        from search.mcp import http
+        from search.serve.__main__ import bind
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "uvicorn", "mcp", "the MCP server") from None
+    from search.serve.keys import Access
+
+    access = Access.at(args.host, settings.serve)
+    listener = bind(args.host, args.port)
+
+    def may_write(headers: Mapping[str, str] | None) -> bool:
+        return access.may_write(access.admit("POST", http.PATH, headers or {}))
+
+    with opened(settings, args.allow_writes) as (searcher, adder):
+        server = build_server(searcher, args.about, adder, may_write)
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        port = listener.getsockname()[1]
+        listener.listen()  # so that who reads the next line may call at once
+        print(f"search.mcp: listening on http://{host}:{port}{http.PATH}", flush=True)
+        http.serve(server, listener, access, settings.serve)
+
+
+@contextmanager
+def opened(
+    settings: config.Settings, allow_writes: bool
+) -> Iterator[tuple[Searcher, Adder | None]]:
+    """What the tools work with, its models being loaded; the adder if writes are allowed."""
+    from search.embed import load_embedder
+    from search.rerank.provider import RerankerProvider
+    from search.searcher import Searcher
+    from search.store.open import open_store
+
+    embedder = load_embedder(settings)
+    store = open_store(settings, create=allow_writes, embedder=embedder)
+    with Searcher(store, RerankerProvider.of(settings), settings) as searcher:
+        searcher.warm_up()
+        adder = None
+        if allow_writes:
+            from ingest.add import Adder
+
+            adder = Adder(settings, store, embedder.tokenizer)
+        yield searcher, adder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
