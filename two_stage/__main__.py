@@ -34,11 +34,8 @@ DELEGATED = {
     "evaluate": ("search.evaluate.__main__", "measure both stages on judged queries"),
     "doctor": ("search.doctor.__main__", "what is there, what is missing, and whether it fits"),
     "models": ("search.models.__main__", "rerankers as versions: check, compare, use, roll back"),
-<<<<<<< HEAD
     "mcp": ("search.mcp.__main__", "tools of a language model, over the Model Context Protocol"),
     "serve": ("search.serve.__main__", "the page, the API, and the models for Weaviate"),
-    "serve": ("search.serve.__main__", "vectorizer and reranker for Weaviate, over HTTP"),
->>>>>>> 8ccaf7e (search.mcp: the stored documents as tools of a language model, by stdio and HTTP; docs whose examples are run)
 }
 EPILOG = """\
 examples:

@@ -175,20 +175,17 @@ def test_only_main_modules_read_the_environment() -> None:
 
 @pytest.mark.parametrize(
     "command",
-<<<<<<< HEAD
     [
         "ingest",
         "search",
         "search.doctor",
         "search.evaluate",
+        "search.mcp",
         "search.models",
         "search.serve",
         "training",
         "two_stage",
     ],
-=======
-    ["ingest", "search", "search.evaluate", "search.mcp", "search.serve", "training", "two_stage"],
->>>>>>> 434aafc (search.mcp: the stored documents as tools of a language model, by stdio and HTTP; docs whose examples are run)
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
