@@ -477,6 +477,8 @@ def test_filters_on_each_type(person: Store, where: str, expected: str) -> None:
 def test_a_filter_that_weaviate_cannot_answer_is_a_sentence(person: Store) -> None:
     with pytest.raises(InputError, match="stop words"):
         found(person, "rain", "bm25", "motto=the")
+    with pytest.raises(InputError, match="'secret': the class keeps no index of it"):
+        found(person, "rain", "bm25", "secret=7")
     assert "secret" not in person.fields()
     assert person.fields()["born"] == {"text", "number"}
 

@@ -14,11 +14,11 @@ import config
 from search.errors import CheckpointError, ConfigError, InputError
 from search.order import fold
 from search.rerank import Blend, Scored
-from search.rerank.blend import Formula
+from search.rerank.blend import Formula, sigmoid
 from search.rerank.encoder import in_steps
 from search.rerank.provider import LONGEST_WAIT, RerankerProvider
 from search.searcher import Searcher
-from search.types import Candidate, Condition
+from search.types import Candidate, Condition, StoreInfo
 
 PLAIN = Blend()
 FOUND = [
@@ -311,6 +311,25 @@ def test_one_passage_in_two_documents_is_one_hit_that_names_the_other() -> None:
     assert [other.document_id for other in found.hits[0].also_in] == ["copy"]
     assert len(found.before) == 2
     assert found.scored == 2
+
+
+def test_an_answer_carries_what_the_store_says_of_itself() -> None:
+    """And without a known embedding model no cosine counts, whatever it is."""
+
+    class Foreign(ListStore):
+        def describe(self) -> StoreInfo:
+            return replace(super().describe(), embedding=None, notes=("made by others",))
+
+    blend = Blend(
+        (Formula(0.0, {"cosine": 100.0, "logit": 1.0}), Formula(1.0, {"logit": 1.0})), "m"
+    )
+    found = Searcher(
+        Foreign([replace(one, cosine=0.9, fused=None) for one in FOUND]),
+        RerankerProvider(lambda: TableReranker(LOGITS, blend)),
+        config.load(files=[]),
+    ).search("q")
+    assert found.notes == ("made by others",)
+    assert found.hits[0].probability == pytest.approx(sigmoid(1 + LOGITS["prevention"]))
 
 
 def test_two_short_passages_are_the_same_only_under_the_same_title() -> None:

@@ -328,6 +328,7 @@ def test_a_property_without_an_index_is_no_field_to_filter_on() -> None:
     there["properties"][1] |= {"indexFilterable": False, "indexRangeFilters": False}
     layout = layout_of(there)
     assert list(layout.kinds()) == ["body"]
-    assert filter_of(parse_filters(["year=3"]), layout) is None
+    with pytest.raises(InputError, match="'year': the class keeps no index of it"):
+        filter_of(parse_filters(["year=3"]), layout)
     there["properties"][1]["indexRangeFilters"] = True
     assert list(layout_of(there).kinds()) == ["body", "year"]

@@ -34,8 +34,12 @@ def filter_of(conditions: Sequence[Condition], layout: Layout) -> FilterReturn |
     filters = []
     for condition in conditions:
         known = layout.properties.get(condition.field)
-        if known is None or not known.filterable:
+        if known is None:
             return None
+        if not known.filterable:
+            raise InputError(
+                f"filter on {known.name!r}: the class keeps no index of it (indexFilterable)"
+            )
         found = _compared(known, condition.operator, condition.value)
         if condition.operator == "!=":
             filters += [_exists(known, layout.knows_null), *([found] if found else [])]

@@ -214,12 +214,11 @@ class ForeignStore:
     ) -> list[Candidate]:
         space = self._searched
         wanted |= {"target_vector": space.name, "return_metadata": MetadataQuery(distance=True)}
-        ask = self._collection.query
         if embedder is None:
-            found = self._found(lambda: ask.near_text(query, **wanted))
+            found = self._found(lambda: self._collection.query.near_text(query, **wanted))
         else:
             vector = embedder.encode_query(query).tolist()
-            found = self._found(lambda: ask.near_vector(vector, **wanted))
+            found = self._found(lambda: self._collection.query.near_vector(vector, **wanted))
         scores = [space.score(one.metadata.distance) for one in found]
         return [
             self._candidate(one, rank, score, cosine=score if space.gives_cosines else None)
