@@ -262,6 +262,7 @@ class Upload:
         await asyncio.wait({self._task, begun}, return_when=asyncio.FIRST_COMPLETED)
         begun.cancel()
         if not self._begun.is_set():
+            self._receive.close()
             await self._task
 
     async def lines(self) -> AsyncIterator[bytes]:

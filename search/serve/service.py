@@ -72,19 +72,23 @@ class Service:
 
         Raises ModelError, and StoreError for a store that will not get better by waiting.
         """
-        models = Models.load(settings)
-        service = cls(
+        service = cls.over(settings, Models.load(settings), access)
+        try:
+            service.searcher.store.describe()
+        except StoreUnavailable as error:
+            logger.warning("the store is away, and is looked for again when needed: %s", error)
+        return service
+
+    @classmethod
+    def over(cls, settings: Settings, models: Models, access: Access | None = None) -> Self:
+        """These models, and the store that `settings` name; that is opened when it is needed."""
+        return cls(
             settings,
             models,
             lambda: _made_if_absent(settings, models),
             lambda: writing(settings, models.embedder),
             access,
         )
-        try:
-            service.searcher.store.describe()
-        except StoreUnavailable as error:
-            logger.warning("the store is away, and is looked for again when needed: %s", error)
-        return service
 
     @property
     def searcher(self) -> Searcher:

@@ -91,6 +91,10 @@ def test_a_blend_setting_wins_over_the_models_own_even_when_it_is_zero() -> None
     model = blend(0.0, logit=1.0, fused=1000.0)
     assert ids(searcher(model=model).search("q")) == ["surgery", "guide", "heart"]
     assert ids(searcher(model=model, blend=0).search("q")) == ["heart", "guide", "surgery"]
+    assert ids(searcher(model=model).search("q", blend=0)) == ["heart", "guide", "surgery"]
+    assert ids(searcher(model=model, blend=0).search("q", blend=None)) == ids(
+        searcher(model=model).search("q")
+    )
 
 
 def test_a_gated_query_has_the_probabilities_of_the_first_stage() -> None:
