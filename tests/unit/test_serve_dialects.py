@@ -319,9 +319,8 @@ def test_too_much_in_one_request_is_413_everywhere() -> None:
 
 
 def test_a_key_that_is_missing_is_said_in_the_shape_of_the_path() -> None:
-    with TestClient(
-        build_app(make_service(**{"serve.keys": {"team": "read k" + "0" * 40}}))
-    ) as client:
+    settings: dict[str, Any] = {"serve.keys": {"team": "read k" + "0" * 40}}
+    with TestClient(build_app(make_service(**settings))) as client:
         answers = [client.post(path) for path in ("/v1/rerank", "/v1/embeddings", "/embed")]
         assert [answer.status_code for answer in answers] == [401] * 3
         assert "wants a key" in answers[0].json()["message"]

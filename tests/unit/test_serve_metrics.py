@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +93,65 @@ def test_an_answer_that_was_not_reranked_says_why_and_moves_nothing() -> None:
     assert scrape("two_stage_fallbacks_total", reason="gate") is None
     assert scrape("two_stage_rank_movement_count") == 0
     assert scrape("two_stage_hit_score_count", place="first") is None
+
+
+def report(metrics: Metrics) -> None:
+    """Something of every kind."""
+    metrics.searched(searcher().search("q"))
+    metrics.waited(0.02)
+    metrics.queue_length(7)
+    metrics.batch(tokens=4096, budget=16384, pairs=20)
+    metrics.cache(hits=3, misses=2)
+    metrics.fallback("cache")
+    metrics.rejected("too large")
+    metrics.reranked_for("cohere")
+    metrics.request("/search", 200, 0.5)
+    metrics.model("embedder", {"name": "mini", "revision": "e1"})
+    metrics.watch_store(lambda: StoreInfo("sqlite", "here", 3, 5, None, "1"))
+
+
+DASHBOARD = json.loads((Path(__file__).parents[2] / "docs/grafana-dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+FROM_PROMETHEUS = {"instance", "job", "le", "__name__"}
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=[panel["title"] for panel in PANELS])
+def test_the_dashboard_asks_for_metrics_that_exist(panel: dict[str, Any]) -> None:
+    metrics = Metrics()
+    report(metrics)
+    labels: dict[str, set[str]] = {}
+    for sample in Scrape(metrics).samples:
+        labels.setdefault(sample.name, set()).update(sample.labels)
+    assert panel["description"]
+    for target in panel["targets"]:
+        asked = re.findall(r"(?:two_stage|process)_\w+", target["expr"])
+        assert asked
+        grouped = " ".join(re.findall(r"by \(([^)]*)\)", target["expr"]))
+        used = {*re.findall(r"\w+", grouped), *re.findall(r"\{(\w+)=", target["expr"])}
+        used |= set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+        for name in asked:
+            assert used <= labels[name] | FROM_PROMETHEUS, name
+
+
+def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_metric_of_the_service_is_on_the_dashboard() -> None:
+    metrics = Metrics()
+    report(metrics)
+    asked = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
+    for family in text_string_to_metric_families(metrics.exposition().decode()):
+        if family.name.startswith("two_stage") and not family.name.endswith("_created"):
+            assert family.name in asked, family.name
 
 
 def test_what_queue_cache_and_requests_report() -> None:
