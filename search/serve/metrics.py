@@ -75,7 +75,10 @@ class Metrics:
         )
         self._lengths = gauge("queue_length", "Texts or pairs that wait now", "part")
         self._tokens = histogram(
-            "batch_tokens", "Tokens in a batch, padding included", TOKENS, "part"
+            "batch_tokens",
+            "Tokens in a batch, by the estimate that it was filled by",
+            TOKENS,
+            "part",
         )
         self._fill = histogram(
             "batch_fill", "Share of a batch's token budget in use", SHARES, "part"
