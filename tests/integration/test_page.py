@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -29,8 +30,8 @@ QUERY = "how to prevent heart disease"
 class Running:
     """`python -m search.serve` over a store of its own; it can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder, self.environment = folder, os.environ | environment
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -40,7 +41,9 @@ class Running:
         command = [sys.executable, "-m", "search.serve", "--port", str(self.port)]
         command += ["--set", f"store={self.folder / 'store.db'}"]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self._process.poll() is None, (self.folder / "log").read_text()
@@ -70,8 +73,8 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Running]:
-    service = Running(folder)
+def running(folder: Path, **environment: str) -> Iterator[Running]:
+    service = Running(folder, **environment)
     try:
         service.start()
         yield service
@@ -190,6 +193,19 @@ def test_both_orders_stand_side_by_side(browser: Browser, service: Running) -> N
     browser.driver.refresh()
     browser.until(lambda: browser.texts(first) == titles, "not kept")
     assert browser.one("input[value=bm25]").is_selected()
+
+
+def test_the_arrow_keys_follow_a_document_across(browser: Browser, service: Running) -> None:
+    browser.open(f"{service.url}?{urllib.parse.urlencode({'view': 'compare', 'q': QUERY})}")
+    browser.one(".compare")
+    browser.one("#query").send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    within = "return document.activeElement.closest('section').querySelector('h2').textContent"
+    assert browser.run(within) == "First stage"
+    title = browser.focused()
+    browser.press(Keys.ARROW_RIGHT)
+    assert (browser.run(within), browser.focused()) == ("Reranked", title)
+    browser.press(Keys.ARROW_LEFT)
+    assert (browser.run(within), browser.focused()) == ("First stage", title)
 
 
 def assert_lines_meet_their_rows(browser: Browser) -> None:
@@ -414,6 +430,27 @@ def test_an_empty_store_a_stopped_service_and_its_return(browser: Browser, tmp_p
         # It notices by itself that the service is back, and asks again.
         browser.says(".hit .passage", "A walk each day")
         browser.until(lambda: not browser.texts("#notice p"), "the notice stays")
+
+
+def test_what_a_key_allows_is_offered(browser: Browser, tmp_path: Path) -> None:
+    look, change = "look" * 8, "change" * 6
+    keys = f"{{reader: read {look}, writer: write {change}}}"
+    with running(tmp_path, SEARCH_SERVE__KEYS=keys) as own:
+        browser.open(own.url + "?view=documents")
+        browser.says("#ask-key-reason", "key")
+        browser.press("unknown", Keys.ENTER)
+        browser.until(lambda: browser.focused() == "key", "it is not asked for again")
+        browser.press(look, Keys.ENTER)
+        browser.says(".remark", "may read only")
+        assert browser.all("#files") == []
+        browser.one(".remark button").click()
+        browser.one("#key")
+        browser.press(change, Keys.ENTER)
+        browser.one(".add summary").click()
+        browser.one("#paste-text").send_keys("A walk each day keeps the heart well.")
+        browser.one(".paste button").click()
+        browser.says(".total", "1 document.")
+        browser.run("sessionStorage.clear()")
 
 
 def test_a_document_is_reached_by_mouse_and_link(browser: Browser, service: Running) -> None:

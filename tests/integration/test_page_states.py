@@ -165,7 +165,7 @@ def test_a_partial_answer_and_notes_are_named(browser: Browser, service: Scripte
     service.says("/search", found)
     browser.open(service.url + "?q=walk&deadline_ms=80")
     browser.says(".remark", f"Only partly reranked: {why}.")
-    browser.says(".remark", "the gate does not fit.")
+    browser.says(".remark", "Note: the gate does not fit.")
     assert service.bodies()[0]["deadline_ms"] == 80
 
 

@@ -56,7 +56,8 @@ export function remarks(answer) {
         `This is the first stage’s order, not reranked: ${answer.reason}.`,
       ),
     );
-  for (const note of answer.notes) found.push(h("p", { class: "remark warning" }, `${note}.`));
+  for (const note of answer.notes)
+    found.push(h("p", { class: "remark warning" }, `Note: ${note}.`));
   if (answer.hint) found.push(h("p", { class: "remark nothing" }, `Nothing found: ${answer.hint}.`));
   return found;
 }

@@ -18,6 +18,7 @@ const MAX_REJECTED_SHOWN = 200;
  * @property {(text: string) => void} say for those who do not see the page
  * @property {() => Promise<any>} refresh reads the service's status anew
  * @property {() => {href: string, name: string}} back where a document was opened from
+ * @property {() => void} changeKey
  * @property {() => void} goToAll leaves a document for the list of all
  */
 
@@ -67,7 +68,12 @@ export async function documentsView(status, actions) {
     h("h1", {}, "Documents"),
     status.may_write
       ? addView(actions, again)
-      : h("p", { class: "remark" }, "The key in use may read only: documents cannot be added or deleted."),
+      : h(
+          "p",
+          { class: "remark" },
+          "The key in use may read only: documents cannot be added or deleted.",
+          h("button", { class: "plain", type: "button", onclick: actions.changeKey }, "Use another key"),
+        ),
     total,
     list,
     more,

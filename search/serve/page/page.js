@@ -7,7 +7,7 @@ import { controlsView } from "./controls.js";
 import { asked, documentsView, documentView } from "./documents.js";
 import { h, the } from "./dom.js";
 import { askJson, keys, Problem, search } from "./service.js";
-import { counted } from "./text.js";
+import { counted, shortPath } from "./text.js";
 
 /** @typedef {import("./address.js").State} State */
 
@@ -31,6 +31,7 @@ const actions = {
   say,
   refresh,
   back,
+  changeKey,
   goToAll: () => go({ ...state, view: "documents", id: null }),
 };
 
@@ -170,7 +171,7 @@ function showControls() {
 function about() {
   const { store, embedding, reranker } = status;
   const models = [embedding?.name, reranker?.name].filter(Boolean).join(", then ");
-  return `${counted(store.documents, "document")} in ${store.location}. ${models}.`;
+  return `${counted(store.documents, "document")} in ${shortPath(store.location)}. ${models}.`;
 }
 
 async function refresh() {
@@ -227,6 +228,10 @@ async function askKey(reason) {
   keys.set(the("key").value);
   status = null; // what may be done differs by key
   return true;
+}
+
+async function changeKey() {
+  if (await askKey("Which key is to be used instead?")) show();
 }
 
 /**
@@ -307,6 +312,8 @@ function onKey(/** @type {KeyboardEvent} */ event) {
     the("query").select();
   } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !isControl(target)) {
     if (moveFocus(target, event.key === "ArrowDown" ? 1 : -1)) event.preventDefault();
+  } else if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && target.closest(".compare")) {
+    otherPlace(target)?.focus();
   } else if (event.key === "Escape" && !typing) {
     if (state.view === "documents" && state.id !== null) history.back();
     else the("query").focus();
@@ -330,6 +337,18 @@ function moveFocus(from, step) {
   const next = here < 0 ? (step > 0 ? hits[0] : null) : here + step < 0 ? the("query") : hits[here + step];
   next?.focus();
   return Boolean(next);
+}
+
+/**
+ * The same document in the other order.
+ * @param {HTMLElement} from
+ * @returns {HTMLElement | undefined}
+ */
+function otherPlace(from) {
+  const row = /** @type {HTMLElement} */ (from.closest("[data-id]"));
+  const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".compare li")]);
+  const other = rows.find((one) => one !== row && one.dataset.id === row.dataset.id);
+  return other?.querySelector("a") ?? undefined;
 }
 
 /** Files dropped anywhere are added. */

@@ -91,8 +91,9 @@ export function whereabouts(source, location) {
   return parts.join(" · ");
 }
 
-/** @param {string} path */
-function shortPath(path) {
+/** The last two steps of a longer path. @param {string} path */
+export function shortPath(path) {
+  if (/^\w+:\/\//u.test(path)) return path; // an address is short enough, and says more whole
   const steps = path.split(/[/\\]/u).filter(Boolean);
   return steps.length > 2 ? `…/${steps.slice(-2).join("/")}` : path;
 }
