@@ -36,6 +36,10 @@ class ServeSettings(BaseModel):
     max_query_characters: int = Field(ge=1)
     max_texts: int = Field(ge=1)
     max_characters: int = Field(ge=1)
+    max_wait_ms: float = Field(gt=0)
+
+    cache_bytes: int = Field(ge=0)
+    redis_url: SecretStr | None
 
     @field_validator("keys", mode="before")
     @classmethod
@@ -49,6 +53,12 @@ class ServeSettings(BaseModel):
         if len(secrets) < len(keys):
             raise ValueError("two names have the same key; each needs its own")
         return dict(keys)
+
+    @field_validator("redis_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """A compose file can only set a variable to nothing."""
+        return None if value == "" else value
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -28,7 +28,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {"serve": ServeSettings, "weaviate": W
 # Names that users of Weaviate already export; each stands for one setting.
 KNOWN_VARIABLES = {"WEAVIATE_URL": "weaviate_url", "WEAVIATE_API_KEY": "weaviate.api_key"}
 # Settings whose values are never shown.
-SECRETS = ("serve.keys", "weaviate.api_key", "weaviate.headers")
+SECRETS = ("serve.keys", "serve.redis_url", "weaviate.api_key", "weaviate.headers")
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 from config import Settings
 from search.engine import open_engine
 from search.errors import CheckpointError, ModelError
-from search.models.folder import fingerprint, weight_files
+from search.models.folder import config_fingerprint, fingerprint, read_json, weight_files
 from search.models.registry import MODELS
 from search.models.remembered import remember
 from search.models.tokens import Span
@@ -92,6 +92,8 @@ class CrossEncoder:
         self.max_length = min(max_length, checkpoint.positions or max_length)
         self._name = checkpoint.name
         self._revision = fingerprint(checkpoint.folder)
+        config = config_fingerprint(read_json(checkpoint.folder / "config.json"))
+        self._reads = f"{self._revision}.{config} {self.max_length} {window_overlap}"
         self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap)
         try:
             self._engine = open_engine(
@@ -134,6 +136,12 @@ class CrossEncoder:
             "engine": placement.engine,
             "max_length": self.max_length,
         }
+
+    @property
+    def identity(self) -> str:
+        """What decides a logit besides query and text; the same in every process that has it."""
+        placement = self._engine.placement
+        return f"{self._reads} {placement.kind} {placement.engine} {placement.precision}"
 
     def score(self, query: str, texts: Sequence[str], raw: bool = False) -> list[float]:
         """One probability per text, in input order; `raw` gives logits instead.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict
 from typing import Any, Literal, Protocol, Self
 
@@ -16,6 +18,7 @@ from search.embed import PassageTokenizer, load_embedder
 from search.errors import ModelError
 from search.models.tokens import Tokenizer
 from search.rerank import Blend, CrossEncoder, Scored
+from search.rerank.cache import CachedReranker, ScoreCache, open_cache
 from search.rerank.checkpoint import find_tokenizer
 from search.rerank.provider import Reranker, RerankerProvider
 from search.serve.caller import current_caller
@@ -30,6 +33,9 @@ is cut before it is tokenized: of 10 MB that alone would take minutes and gigaby
 BYTES_PER_TOKEN = 4
 """Of UTF-8: an English token has four letters and more, a Chinese character, one token, has three
 bytes."""
+
+LOOKUPS = 4
+"""Threads that ask the cache for those who do not wait."""
 
 Task = Literal["query", "passage"]
 Vector = NDArray[np.float32]  # (dimensions,)
@@ -57,10 +63,13 @@ class Models:
         *,
         metrics: Metrics | None = None,
         tokenizer: Tokenizer | None = None,
+        cache: ScoreCache | None = None,
+        identity: Callable[[], str] = str,
         batch_tokens: int = 16384,
         max_wait: float = math.inf,
     ) -> None:
-        """`tokenizer` is the reranker's: it tells which queries that cannot read.
+        """`tokenizer` is the reranker's: it tells which queries that cannot read. `identity` says
+        what decides its scores, which are kept in `cache`.
 
         A call is refused when it would wait for others for more than `max_wait` seconds.
         """
@@ -74,48 +83,61 @@ class Models:
         )
         self.embedder = QueuedEmbedder(embedder, self._vectors)
         self.reranker: QueuedReranker | None = None
-        self._scores: FairQueue[Pair, Scored] | None = None
+        self._cached: CachedReranker | None = None
+        self._cache = cache
+        self._lookups = ThreadPoolExecutor(LOOKUPS, "score cache")
         if reranker is not None:
-            self._scores = FairQueue(
-                reranker.score_pairs,
-                "reranker",
-                metrics,
-                batch_tokens=batch_tokens,
-                max_wait=max_wait,
+            self.reranker = QueuedReranker(
+                reranker,
+                FairQueue(
+                    reranker.score_pairs,
+                    "reranker",
+                    metrics,
+                    batch_tokens=batch_tokens,
+                    max_wait=max_wait,
+                ),
             )
-            self.reranker = QueuedReranker(reranker, self._scores)
+            self._cached = CachedReranker(self.reranker, cache, identity) if cache else None
         self.provider = RerankerProvider(
-            lambda: _present(self.reranker),
+            lambda: self._cached or _present(self.reranker),
             blend=lambda: Blend() if reranker is None else reranker.blend,
             tokenizer=lambda: tokenizer,
         )
         metrics.model("embedder", asdict(embedder.info))
         if reranker is not None:
             metrics.model("reranker", reranker.info)
+            self.provider.get()
 
     @classmethod
     def load(cls, settings: Settings, metrics: Metrics | None = None) -> Self:
         """The models that `settings` name, run once before anyone calls; `rerank: false`: only one.
 
-        Raises ModelError.
+        Raises ModelError, ConfigError, MissingExtra.
         """
+        metrics = metrics or Metrics()
+        batch_tokens, max_wait = settings.batch_tokens, settings.serve.max_wait_ms / 1000
         embedder = load_embedder(settings)
         embedder.encode_query("the first run loads the model")
-        batch_tokens = settings.batch_tokens
         if not settings.rerank:
-            return cls(embedder, None, metrics=metrics, batch_tokens=batch_tokens)
+            return cls(
+                embedder, None, metrics=metrics, batch_tokens=batch_tokens, max_wait=max_wait
+            )
+        reranker = CrossEncoder.load(settings)
         return cls(
             embedder,
-            CrossEncoder.load(settings),
+            reranker,
             metrics=metrics,
             tokenizer=find_tokenizer(settings.model),
+            cache=open_cache(settings, metrics.cache, lambda: metrics.fallback("cache")),
+            identity=lambda: reranker.identity,
             batch_tokens=batch_tokens,
+            max_wait=max_wait,
         )
 
     @property
     def reranks(self) -> bool:
         """Whether there is a reranker."""
-        return self._scores is not None
+        return self.reranker is not None
 
     @property
     def blend(self) -> Blend:
@@ -137,12 +159,21 @@ class Models:
 
     def scores(self, query: str, texts: Sequence[str]) -> Answer[Scored]:
         """One result for each text, in order. Raises Overloaded, Stopped, ModelError."""
-        return _present(self.reranker).submit([(query, text) for text in texts])
+        pairs = [(query, text) for text in texts]
+        reranker, cached = _present(self.reranker), self._cached
+        if cached is None:
+            return reranker.submit(pairs)
+        answer: Answer[Scored] = Answer()
+        # Off the event loop: a cache may take a while to answer, or to be found dead.
+        self._lookups.submit(copy_context().run, _score_rest, reranker, cached, pairs, answer)
+        return answer
 
     def fault(self) -> dict[str, str]:
         """Why a part ("embedder", "reranker") is not expected to answer; empty when all is well."""
-        queues = {"embedder": self._vectors, "reranker": self._scores}
-        faults = {name: queue.fault() for name, queue in queues.items() if queue is not None}
+        faults = {
+            "embedder": self._vectors.fault(),
+            "reranker": None if self.reranker is None else self.reranker.queue.fault(),
+        }
         return {name: fault for name, fault in faults.items() if fault is not None}
 
     def meta(self) -> dict[str, Any]:
@@ -152,9 +183,12 @@ class Models:
 
     def close(self) -> None:
         """Finish what waits."""
+        self._lookups.shutdown()
         self._vectors.close()
-        if self._scores is not None:
-            self._scores.close()
+        if self.reranker is not None:
+            self.reranker.queue.close()
+        if self._cache is not None:
+            self._cache.close()
 
 
 class QueuedEmbedder:
@@ -200,7 +234,7 @@ class QueuedReranker:
 
     def __init__(self, model: Reranker, queue: FairQueue[Pair, Scored]) -> None:
         self._model = model
-        self._queue = queue
+        self.queue = queue
 
     @property
     def info(self) -> Mapping[str, str | int]:
@@ -221,12 +255,12 @@ class QueuedReranker:
         caller = current_caller.get()
         if caller is not None and caller.deadline is not None:
             deadline = min(deadline, caller.deadline)
-        return self._queue.result(self.submit(pairs, deadline), deadline)
+        return self.queue.result(self.submit(pairs, deadline), deadline)
 
     def submit(self, pairs: Sequence[Pair], deadline: float = math.inf) -> Answer[Scored]:
         """The same for one who does not wait. Raises Overloaded, Stopped, ModelError."""
         cut = [(query, text[:MAX_CHARACTERS]) for query, text in pairs]
-        return self._queue.submit(
+        return self.queue.submit(
             cut, [tokens(query) + tokens(text) for query, text in cut], deadline=deadline
         )
 
@@ -246,6 +280,29 @@ def _encoder(model: Encoder) -> Callable[[list[tuple[Task, str]]], list[Vector]]
         ]
 
     return encode
+
+
+def _score_rest(
+    reranker: QueuedReranker, cached: CachedReranker, pairs: Sequence[Pair], answer: Answer[Scored]
+) -> None:
+    """Fulfil `answer` from the cache and, as soon as it can, the model."""
+    try:
+        known = cached.look_up(pairs)
+        rest = reranker.submit(known.missing)
+    except Exception as error:  # noqa: BLE001  # whoever waits has to hear of it
+        answer.fail(error)
+        return
+
+    def complete(rest: Future[list[Scored]]) -> None:
+        error = None if rest.cancelled() else rest.exception()
+        if error is not None:
+            answer.fail(error)
+        elif not rest.cancelled():
+            answer.so_far = known.complete(rest.result())
+            answer.finish()
+
+    answer.add_done_callback(lambda answer: rest.abandon())
+    rest.add_done_callback(complete)
 
 
 def _present(reranker: QueuedReranker | None) -> QueuedReranker:

@@ -89,7 +89,8 @@ ONLY_IN = {
     "openvino": {"search.engine.graph"},
     "torch": {"search.engine.torch_model", "training"},
     "transformers": {"search.engine.torch_model", "training"},
-    "apsw": {"search.store", "ingest.seen"},
+    "apsw": {"search.store", "ingest.seen", "search.rerank.cache.sqlite"},
+    "redis": {"search.rerank.cache.redis"},
     "sqlite3": set(),  # a second SQLite in the process would drop apsw's file locks
     "weaviate": {"search.store.weaviate"},
     "uvicorn": {"search.serve", "search.mcp.http"},
