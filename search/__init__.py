@@ -1,10 +1,10 @@
 """Two-stage semantic search: a store finds candidates, a cross-encoder gives the final order.
 
-    from search import Searcher
-
-    with Searcher.open(store="my.db") as searcher:
-        for hit in searcher.search("how to prevent heart disease").hits:
-            print(hit.rank, round(hit.score, 3), hit.title)
+>>> from search import Searcher
+>>> with Searcher.open(store="notes.db") as searcher:
+...     for hit in searcher.search("how to prevent heart disease", limit=1).hits:
+...         print(hit.rank, hit.title)
+1 Preventing heart disease
 
 The names below are the public ones; each is imported when it is first used.
 """

@@ -24,7 +24,11 @@ _RANGE = re.compile(r"(.*[^.])?\.\.([^.].*)?", re.DOTALL)
 
 
 def parse_filters(expressions: Iterable[str]) -> tuple[Condition, ...]:
-    """Every expression's conditions, in order; all of them must hold. Raises InputError."""
+    """Every expression's conditions, in order; all of them must hold. Raises InputError.
+
+    >>> parse_filters(["lang=en", "year>=2020"])[1]
+    Condition(field='year', operator='>=', value=2020)
+    """
     return tuple(condition for expression in expressions for condition in _parse(expression))
 
 

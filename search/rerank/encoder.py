@@ -155,6 +155,11 @@ class CrossEncoder:
         """The texts with their probabilities, best first, at most `top_k`; ties keep their order.
 
         Raises QueryTooLong when the query takes more than half of `max_length`.
+
+        >>> texts = ["The museum is closed on Mondays.", "Walk daily to keep the heart well."]
+        >>> best = CrossEncoder().rank("how to prevent heart disease", texts, top_k=1)[0]
+        >>> best.index, best.text
+        (1, 'Walk daily to keep the heart well.')
         """
         logits = self.score(query, texts, raw=True)
         # By logit, not by probability, which is 1.0 for all that are large.

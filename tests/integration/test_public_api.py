@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
+import importlib
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +41,17 @@ def test_the_readmes_examples_run(
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 5
     assert printed[0].startswith("1 ")
+
+
+@pytest.mark.parametrize("module", ["search", "search.rerank.encoder"])
+def test_examples_in_docstrings_run(
+    module: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.db").symlink_to(store)
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_open_heeds_the_variables_and_its_arguments_win(store: Path) -> None:

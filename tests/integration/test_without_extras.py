@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 EXTRAS = (
     *("torch", "transformers", "sentence_transformers", "safetensors", "scipy", "ir_measures"),
     *("weaviate", "grpc", "matplotlib", "onnx", "pypdf", "docx", "starlette", "uvicorn"),
+    *("langchain_core", "llama_index", "haystack", "mcp"),
 )
 BLOCKED = f"""
 import importlib.abc, sys
@@ -40,6 +41,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 INGEST = "from ingest.__main__ import main; sys.exit(main(sys.argv[1:]))"
 SEARCH = "from search.__main__ import main; sys.exit(main(sys.argv[1:]))"
+MCP = "from search.mcp.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,8 @@ def test_nothing_heavy_is_imported_where_it_is_installed(store: str) -> None:
         (SEARCH, ["--set", "weaviate_url=http://127.0.0.1:1", "heart"], "weaviate"),
         (SEARCH, ["--set", "engine=torch", "--store", "STORE", "heart"], "gpu"),
         ("from search.serve.__main__ import main; sys.exit(main(sys.argv[1:]))", [], "serve"),
+        (MCP, ["--store", "STORE"], "mcp"),
+        (MCP, ["--store", "STORE", "--http"], "mcp"),
         (
             "from search.evaluate.__main__ import main; sys.exit(main(sys.argv[1:]))",
             ["data/medical"],
@@ -105,3 +109,12 @@ def test_a_missing_extra_is_an_error_that_names_the_command(
     assert done.returncode in (1, 3), done.stderr
     assert f"pip install -e '.[{extra}]'" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("framework", ["langchain", "llamaindex", "haystack"])
+def test_an_integration_without_its_framework_names_the_command(framework: str) -> None:
+    done = run(f"import search.integrations.{framework}")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("search.errors.MissingExtra")
+    assert f"pip install -e '.[{framework}]'" in last
