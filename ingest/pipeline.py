@@ -46,11 +46,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A cleaned document on its way to the store, and the record it came from."""
+    """A cleaned document on its way to the store, and the record it came from, the `number`th."""
 
     cleaned: Cleaned
     content_hash: str
     record: Record
+    number: int = 0
 
     @property
     def document(self) -> Document:
@@ -101,14 +102,14 @@ class Pipeline:
         for item in items:
             self.counts.read += 1
             if isinstance(item, Rejection):
-                self._reject(item)
+                self._reject(item, self.counts.read)
                 continue
             try:
                 yield self._prepare(item)
             except RecordError as error:
                 document_id = known_id(item, self.tools.names)
                 self.tools.seen.protect_from_prune(document_id)
-                self._reject(item.rejected(str(error)), document_id)
+                self._reject(item.rejected(str(error)), self.counts.read, document_id)
 
     def _prepare(self, record: Record) -> Prepared:
         cleaned = to_document(record, self.tools.names)
@@ -117,7 +118,8 @@ class Pipeline:
         if first is not None:
             raise RecordError(f"duplicate id {document_id!r}; the record at {first} is used")
         cleaned = self.tools.chunker.fit_title(cleaned)
-        return Prepared(cleaned, content_hash(cleaned, self.tools.chunker), record)
+        version = content_hash(cleaned, self.tools.chunker)
+        return Prepared(cleaned, version, record, self.counts.read)
 
     def _load(self, batch: list[Prepared]) -> None:
         store = self.tools.store
@@ -168,7 +170,7 @@ class Pipeline:
             return True
         owner = location(source.file, source.line)
         reason = f"id {item.document.id!r} belongs to {owner}; {self.tools.take_over_hint}"
-        self._reject(item.record.rejected(reason), item.document.id)
+        self._reject(item.record.rejected(reason), item.number, item.document.id)
         return False
 
     def _has_moved(self, there: Source | None, given: Source) -> bool:
@@ -209,7 +211,7 @@ class Pipeline:
                 self._report("stored", item)
             else:
                 reason = reasons.get(entry.document.id, "the store took it, but does not hold it")
-                self._reject(item.record.rejected(reason), entry.document.id)
+                self._reject(item.record.rejected(reason), item.number, entry.document.id)
                 failed.add(entry.document.id)
         return failed
 
@@ -219,12 +221,14 @@ class Pipeline:
 
     def _report(self, status: Literal["stored", "unchanged"], item: Prepared) -> None:
         found = location(item.record.file, item.record.line)
-        self.tools.report(Outcome(status, item.document.id, found))
+        self.tools.report(Outcome(status, item.number, item.document.id, found))
 
-    def _reject(self, rejection: Rejection, document_id: str | None = None) -> None:
+    def _reject(self, rejection: Rejection, number: int, document_id: str | None = None) -> None:
         self.counts.rejected += 1
         self.counts.incomplete |= rejection.incomplete
-        self.tools.report(Outcome("rejected", document_id, rejection.location, rejection.reason))
+        self.tools.report(
+            Outcome("rejected", number, document_id, rejection.location, rejection.reason)
+        )
         if self.counts.rejected <= REJECTIONS_SHOWN:
             self.tools.progress.say(f"rejected {rejection.location}: {rejection.reason}")
         elif self.counts.rejected == REJECTIONS_SHOWN + 1:

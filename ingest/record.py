@@ -78,9 +78,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one record; `id` is None where it has none that can be used."""
+    """What became of one record, the `number`th of the run; without an id that can be used: None.
+
+    Its location may be another's, too: all records of a JSON array can stand in one line.
+    """
 
     status: Literal["stored", "unchanged", "rejected"]
+    number: int
     id: str | None
     location: str
     reason: str | None = None

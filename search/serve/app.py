@@ -107,7 +107,7 @@ class Entrance:
         given = headers.get(REQUEST_ID.lower(), "")
         caller = Caller(given if _SANE_ID.fullmatch(given) else secrets.token_hex(8))
         token = current_caller.set(caller)
-        answer = _Answer(send, caller.request_id)
+        answer = _Answer(send, caller)
         try:
             await self._answered(scope, receive, answer, caller, headers)
         finally:
@@ -165,16 +165,21 @@ class Entrance:
             **caller.notes,
         }
         level = logging.ERROR if answer.status >= 500 else logging.INFO
-        logger.log(level, "left" if caller.left.is_set() else "answered", extra={"fields": fields})
+        logger.log(level, "answered" if answer.complete else "left", extra={"fields": fields})
 
 
 class _Answer:
-    """Passes on what is sent, with the headers that every answer has; `status` 0: nothing yet."""
+    """Passes on what is sent, with the headers that every answer has; `status` 0: nothing yet.
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    `complete`: all of it was sent while somebody was there to read it.
+    """
+
+    def __init__(self, send: Send, caller: Caller) -> None:
         self._send = send
-        self._headers = [*HEADERS, (REQUEST_ID.lower().encode(), request_id.encode())]
+        self._caller = caller
+        self._headers = [*HEADERS, (REQUEST_ID.lower().encode(), caller.request_id.encode())]
         self.status = 0
+        self.complete = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -183,6 +188,8 @@ class _Answer:
             names = {name.lower() for name, _ in given}
             ours = [header for header in self._headers if header[0] not in names]
             message = {**message, "headers": given + ours}
+        elif not message.get("more_body", False):
+            self.complete = not self._caller.left.is_set()
         await self._send(message)
 
 

@@ -189,9 +189,10 @@ class UploadParameters(BaseModel):
 
 
 class DocumentLine(BaseModel):
-    """What became of one record that was sent."""
+    """What became of one record; `number` is its place in what was sent, from 1."""
 
     status: Literal["stored", "unchanged", "rejected"]
+    number: int
     id: str | None
     location: str
     reason: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 import yaml
 
 import config
+from search.errors import ConfigError
 from search.serve.__main__ import build_parser
+from search.serve.keys import Access
 
 ROOT = Path(__file__).parents[2]
 FILES = ["docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.cluster.yml"]
@@ -71,21 +74,69 @@ def test_both_protocols_are_published_where_the_settings_look() -> None:
 @pytest.mark.parametrize("names", [FILES[:1], [FILES[0], FILES[2]]], ids=["one", "three"])
 def test_each_node_calls_our_service_where_it_listens(names: list[str]) -> None:
     compose = merged(*names)
-    models = compose["services"]["models"]
-    args = build_parser().parse_args(models["command"])
-    assert args.host == "0.0.0.0"
+    ours = compose["services"]["service"]
+    args = build_parser().parse_args(ours["command"])
+    assert args.host == args.weaviate[0] == "0.0.0.0"
     for service in nodes(compose).values():
         environment = service["environment"]
         for module in ("TRANSFORMERS", "RERANKER"):
-            assert environment[f"{module}_INFERENCE_API"] == f"http://models:{args.port}"
+            assert environment[f"{module}_INFERENCE_API"] == f"http://service:{args.weaviate[1]}"
         assert environment["ENABLE_MODULES"].split(",") == [
             "text2vec-transformers",
             "reranker-transformers",
         ]
         assert environment["DISABLE_TELEMETRY"] == "true"
         assert environment["ASYNC_INDEXING"] == "true"  # or a crash costs documents
-        assert service["depends_on"]["models"]["condition"] == "service_healthy"
-    assert str(args.port) in " ".join(models["healthcheck"]["test"])
+        assert service["depends_on"]["service"]["condition"] == "service_healthy"
+    assert str(args.weaviate[1]) in " ".join(ours["healthcheck"]["test"])
+
+
+def test_only_the_port_that_asks_for_a_key_is_published() -> None:
+    service = read("docker-compose.yml")["services"]["service"]
+    args = build_parser().parse_args(service["command"])
+    assert published(service) == {str(args.port): str(args.port)}
+    # Without the variable, compose stops and says what to set.
+    wanted = "${TWO_STAGE_KEY:?"
+    assert wanted in service["environment"]["SEARCH_SERVE__KEYS"]
+    address = ".".join(["0"] * 4)
+    with pytest.raises(ConfigError, match="there are no keys"):
+        Access.at(address, config.load({}, {}, []).serve)
+    Access.at(address, config.load({}, environment(service), []).serve)
+
+
+def test_nothing_waits_for_what_waits_for_it() -> None:
+    """Weaviate waits for its models, so the service must not wait for Weaviate."""
+    services = merged(*FILES)["services"]
+
+    def waits_for(name: str, above: tuple[str, ...] = ()) -> None:
+        assert name not in above, f"{' → '.join(above)} → {name}"
+        for other in services[name].get("depends_on", {}):
+            waits_for(other, (*above, name))
+
+    for name in services:
+        waits_for(name)
+    assert set(services["service"]["depends_on"]) == {"redis"}
+
+
+def test_everything_in_the_file_is_used() -> None:
+    compose = merged(*FILES)
+    service = compose["services"]["service"]
+    settings = config.load({}, environment(service), [])
+    named = f"{settings.weaviate_url} {service['environment']}"
+    for name in compose["services"].keys() - {"service", "weaviate-2", "weaviate-3"}:
+        assert f"//{name}:" in named, name
+    mounted = {
+        v.partition(":")[0] for s in compose["services"].values() for v in s.get("volumes", [])
+    }
+    assert mounted == compose["volumes"].keys()
+
+
+def environment(service: dict[str, Any]) -> dict[str, str]:
+    """What the container sees, with a key in the place that compose fills."""
+    return {
+        name: re.sub(r"\$\{TWO_STAGE_KEY:\?[^}]*\}", "k" * 48, str(value))
+        for name, value in service["environment"].items()
+    }
 
 
 def test_the_image_runs_the_service_with_the_same_arguments() -> None:
@@ -95,15 +146,19 @@ def test_the_image_runs_the_service_with_the_same_arguments() -> None:
         assert f"COPY {folder} {folder}" in text
 
 
-def test_settings_in_the_environment_exist() -> None:
-    for names in (FILES[:1], FILES[:2]):
-        environment = merged(*names)["services"]["models"]["environment"]
-        config.load(environment=environment)
-    assert merged(*FILES[:2])["services"]["models"]["environment"]["SEARCH_DEVICE"] == "cuda"
+@pytest.mark.parametrize("names", [FILES[:1], FILES[:2]], ids=["cpu", "gpu"])
+def test_settings_in_the_environment_exist(names: list[str]) -> None:
+    given = environment(merged(*names)["services"]["service"])
+    loaded = config.load_all({}, given, [])
+    found = {name for name, origin in loaded.origins.items() if origin == "environment"}
+    assert len(found) == len(given) - 1  # all but HF_HOME, which is the hub's
 
 
-def test_the_gpu_override_asks_for_one() -> None:
-    service = merged(*FILES[:2])["services"]["models"]
+def test_the_gpu_override_runs_torch_on_one() -> None:
+    service = merged(*FILES[:2])["services"]["service"]
+    settings = config.load({}, environment(service), [])
+    assert (settings.device, settings.engine) == ("cuda", "torch")
+    assert "gpu" in service["build"]["args"]["EXTRAS"].split(",")
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
 

@@ -199,12 +199,12 @@ def test_the_deadline_counts_from_the_arrival(filled: TestClient) -> None:
 def test_each_record_has_its_end_in_a_line(filled: TestClient) -> None:
     again = [RECORDS[0], RECORDS[1] | {"text": "other words"}, {"id": "x"}, "text", RECORDS[2]]
     *ends, last = lines(filled.post("/documents", json=again))
-    assert {end["id"]: end["status"] for end in ends} == {
-        "walk": "unchanged",
-        "salt": "rejected",
-        "x": "rejected",
-        None: "rejected",
-        "eye": "unchanged",
+    assert {end["number"]: (end["status"], end["id"]) for end in ends} == {
+        1: ("unchanged", "walk"),
+        2: ("rejected", "salt"),
+        3: ("rejected", "x"),
+        4: ("unchanged", "eye"),
+        5: ("rejected", None),  # one for all that are no objects
     }
     summary = last["summary"]
     assert (summary["read"], summary["unchanged"], summary["rejected"]) == (5, 2, 3)

@@ -68,6 +68,27 @@ def test_every_request_has_a_line_and_no_words_of_the_query(
     assert "private" not in str(ours)
 
 
+def test_the_log_tells_who_left_from_who_was_answered(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    app = build_app(make_service())
+
+    async def ask(leaves: bool) -> None:
+        scope = {
+            "type": "http", "method": "GET", "path": "/live", "raw_path": b"/live", "headers": [],
+            "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+            "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
+        }  # fmt: skip
+
+        async def send(message: Any) -> None:
+            await asyncio.sleep(0.01)
+
+        await app(scope, messages(*[{"type": "http.disconnect"}] * leaves), send)
+
+    asyncio.run(ask(leaves=False))
+    asyncio.run(ask(leaves=True))
+    assert [entry.getMessage() for entry in caplog.records] == ["answered", "left"]
+
+
 def test_queries_are_logged_where_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with TestClient(build_app(make_service(**{"serve.log_queries": True}))) as client:
