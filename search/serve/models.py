@@ -255,13 +255,19 @@ class QueuedReranker:
         caller = current_caller.get()
         if caller is not None and caller.deadline is not None:
             deadline = min(deadline, caller.deadline)
-        return self.queue.result(self.submit(pairs, deadline), deadline)
+        # Not bounded: a search was admitted before it began.
+        return self.queue.result(self.submit(pairs, deadline, bounded=False), deadline)
 
-    def submit(self, pairs: Sequence[Pair], deadline: float = math.inf) -> Answer[Scored]:
+    def submit(
+        self, pairs: Sequence[Pair], deadline: float = math.inf, *, bounded: bool = True
+    ) -> Answer[Scored]:
         """The same for one who does not wait. Raises Overloaded, Stopped, ModelError."""
         cut = [(query, text[:MAX_CHARACTERS]) for query, text in pairs]
         return self.queue.submit(
-            cut, [tokens(query) + tokens(text) for query, text in cut], deadline=deadline
+            cut,
+            [tokens(query) + tokens(text) for query, text in cut],
+            deadline=deadline,
+            bounded=bounded,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -39,19 +40,32 @@ def router(service: Service) -> APIRouter:
         """The documents that answer, best first, and how the answer was made."""
         if wanted.queries is None:
             assert wanted.query is not None
-            return await answer(service, wanted.query, wanted)
+            with _admitted(service, wanted):
+                return await answer(service, wanted.query, wanted)
         most = service.settings.serve.max_queries
         if len(wanted.queries) > most:
             raise InputError(f"found {len(wanted.queries)} queries, expected at most {most}")
-        answers = [answer(service, query, wanted) for query in wanted.queries]
-        return {"answers": await asyncio.gather(*answers), "request_id": _request_id()}
+        with _admitted(service, wanted, len(wanted.queries)):
+            answers = [answer(service, query, wanted) for query in wanted.queries]
+            return {"answers": await asyncio.gather(*answers), "request_id": _request_id()}
 
     @routes.get("/search", response_model=SearchAnswer, response_model_exclude_unset=True)
     async def search_by_address(wanted: Annotated[SearchParameters, Query()]) -> dict[str, Any]:
         """The same for one query in the address, as browsers and links have it."""
-        return await answer(service, wanted.q, wanted)
+        with _admitted(service, wanted):
+            return await answer(service, wanted.q, wanted)
 
     return routes
+
+
+def _admitted(
+    service: Service, wanted: SearchOptions, queries: int = 1
+) -> AbstractContextManager[None]:
+    """Raises Overloaded where these searches would wait too long for others."""
+    settings = service.settings
+    reranks = settings.rerank if wanted.rerank is None else wanted.rerank
+    candidates = wanted.candidates or settings.candidates
+    return service.admission.enter(queries, candidates if reranks else 0)
 
 
 async def answer(service: Service, query: str, wanted: SearchOptions) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ingest.add import writing
 from ingest.chunk import Chunker
 from search.errors import Overloaded, StoreError, StoreMissing, StoreUnavailable
 from search.searcher import Searcher
+from search.serve.admission import Admission
 from search.serve.keys import Access
 from search.serve.models import Models
 from search.store import Store
@@ -61,6 +62,7 @@ class Service:
         self._searcher: Searcher | None = None
         self._fault: StoreError | None = None
         self._next_try = 0.0
+        self.admission = Admission(settings.serve.max_wait_ms / 1000, THREADS)
         self._threads = anyio.CapacityLimiter(THREADS)
         self._writer = asyncio.Lock()
         self._waiting_writers = 0

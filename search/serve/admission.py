@@ -1,0 +1,55 @@
+"""Which searches are taken on: those that would not wait too long for the ones under way.
+
+The queues before the models bound what waits there. A search also needs a thread and the store, and
+whoever is refused should be so before any of that: so searches are counted at the door.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from search.errors import Overloaded
+
+FIRST_STAGE = 5
+"""What finding the candidates costs, in passages that the reranker reads in that time."""
+REMEMBERED = 0.7
+"""What each search leaves of the weight of those before it, where their time is measured."""
+
+
+class Admission:
+    """Counts searches in passages to read. Used by one thread, the event loop's."""
+
+    def __init__(self, max_wait: float, most: int) -> None:
+        """Nobody is to wait for others for more than `max_wait` seconds, nor `most` at once."""
+        self._max_wait = max_wait
+        self._most = most
+        self._queries = 0
+        self._passages = 0
+        self._seconds = self._read = 0.0  # so many passages took so long, over the last searches
+
+    @contextmanager
+    def enter(self, queries: int, candidates: int) -> Iterator[None]:
+        """For as long as these are searched. Raises Overloaded; alone, any size is taken."""
+        each = self._seconds / self._read if self._read else 0.0
+        wait = self._passages * each
+        if wait > self._max_wait:
+            raise Overloaded(wait - self._max_wait)
+        if self._queries and self._queries + queries > self._most:
+            raise Overloaded(wait)
+        passages = queries * (FIRST_STAGE + candidates)
+        self._queries += queries
+        self._passages += passages
+        started, at_once = time.monotonic(), self._passages
+        try:
+            yield
+            self._note(at_once, time.monotonic() - started)
+        finally:
+            self._queries -= queries
+            self._passages -= passages
+
+    def _note(self, passages: int, seconds: float) -> None:
+        """With so many passages under way, a search took so long: that is the time of them all."""
+        self._read = REMEMBERED * self._read + passages
+        self._seconds = REMEMBERED * self._seconds + seconds

@@ -1,0 +1,89 @@
+"""Searches are refused at the door by the time they would wait for others."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from search.errors import Overloaded
+from search.serve import admission as admission_module
+from search.serve.admission import FIRST_STAGE, Admission
+
+
+class Clock:
+    now = 100.0
+
+    @classmethod
+    def monotonic(cls) -> float:
+        return cls.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    monkeypatch.setattr(admission_module, "time", Clock)
+    return Clock
+
+
+K = 25 - FIRST_STAGE
+
+
+def take(admission: Admission, clock: type[Clock], seconds: float, candidates: int = K) -> None:
+    with admission.enter(1, candidates):
+        clock.now += seconds
+
+
+def test_who_would_wait_too_long_is_refused_and_told_when_to_come_back(clock: type[Clock]) -> None:
+    admission = Admission(max_wait=1.0, most=100)
+    take(admission, clock, 0.25)  # a hundredth of a second for each passage
+    with ExitStack() as running:
+        for _ in range(5):
+            running.enter_context(admission.enter(1, K))
+        with pytest.raises(Overloaded) as refused:
+            running.enter_context(admission.enter(1, K))
+        assert refused.value.seconds == 1
+    take(admission, clock, 0.25)
+
+
+def test_large_searches_weigh_more(clock: type[Clock]) -> None:
+    admission = Admission(max_wait=1.0, most=100)
+    take(admission, clock, 0.25)
+    with admission.enter(1, 4000):  # alone, any size is taken
+        with pytest.raises(Overloaded) as refused, admission.enter(1, 1):
+            pass
+        assert refused.value.seconds > 30
+    with admission.enter(32, 4000):
+        pass
+
+
+def test_no_more_at_once_than_there_are_threads(clock: type[Clock]) -> None:
+    admission = Admission(max_wait=1.0, most=3)
+    with admission.enter(4, K), pytest.raises(Overloaded), admission.enter(1, K):
+        pass
+    with (
+        admission.enter(1, K),
+        admission.enter(2, K),
+        pytest.raises(Overloaded),
+        admission.enter(1, K),
+    ):
+        pass
+
+
+def test_it_learns_that_the_machine_is_slower_or_faster_now(clock: type[Clock]) -> None:
+    admission = Admission(max_wait=1.0, most=100)
+    take(admission, clock, 10.0)
+    with admission.enter(1, K), pytest.raises(Overloaded), admission.enter(1, K):
+        pass
+    for _ in range(20):  # one at a time is always let in
+        take(admission, clock, 0.1)
+    with admission.enter(1, K), admission.enter(1, K):
+        pass
+
+
+def test_a_search_that_failed_says_nothing_of_the_time(clock: type[Clock]) -> None:
+    clock.now = 100.0
+    admission = Admission(max_wait=1e-9, most=100)
+    with pytest.raises(ZeroDivisionError), admission.enter(1, K):
+        _ = 1 / (clock.now - 100.0)
+    with admission.enter(1, K), admission.enter(1, K):
+        pass
