@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -265,6 +266,23 @@ def test_vectors_of_one_s_own_that_our_model_made(
         else:
             assert one.cosine is None
     assert found(store, "dogs park")[0].passage == texts[1]
+
+
+def test_threads_share_a_store(
+    others: weaviate.WeaviateClient, server: Server, name: str, opened: Open
+) -> None:
+    """From the first search on, when one of them settles whose the vectors are."""
+    there = others.collections.create(name, vector_config=Configure.Vectors.self_provided())
+    model = HashedWords()
+    texts = [f"word{i} of rain" for i in range(20)]
+    there.data.insert_many(
+        [DataObject({"text": t}, vector=model.encode_query(t).tolist()) for t in texts]
+    )
+    store = opened(embedder=model)
+    with ThreadPoolExecutor(8) as pool:
+        best = list(pool.map(lambda text: found(store, text)[0].passage, texts))
+    assert best == texts
+    assert len(model.embedded) == 5  # of five objects, to compare; by one thread
 
 
 def test_another_model_s_vectors_of_as_many_dimensions_are_not_searched(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Never
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from search.store.weaviate.client import Server
 from search.store.weaviate.errors import ask, is_deadline, translate_errors
 from search.store.weaviate.foreign.conditions import filter_of
 from search.store.weaviate.foreign.layout import layout_of
-from search.store.weaviate.foreign.vectors import EMPTY, Queries, VectorSpace, choose, vectors_of
+from search.store.weaviate.foreign.vectors import EMPTY, NoVectorsError, Queries
 from search.types import (
     Candidate,
     Condition,
@@ -59,20 +60,14 @@ class ForeignStore:
         self._server = server
         self._alpha = settings.alpha
         self._bm25_alone = settings.retrieval == "bm25"
-        self._vector_name = options.vector_name
         self._name = str(definition["class"])
         self._layout = layout_of(definition, options.title_property, options.text_properties)
-        self._spaces = vectors_of(definition)
         self._replicated = int((definition.get("replicationConfig") or {}).get("factor") or 1) > 1
         with self._translated():
             self._collection = use_class(server, options, foreign=definition)
-        try:
-            space = choose(self._spaces, self._vector_name, self._layout, self._name)
-        except ConfigError as error:
-            self._space: VectorSpace | ConfigError | None = error
-        else:
-            self._space = space
-            self._queries = Queries(space, self._collection, self._layout, load_embedder)
+        self._queries = Queries(
+            definition, self._layout, options.vector_name, self._collection, load_embedder
+        )
 
     def retrieve(
         self,
@@ -95,14 +90,15 @@ class ForeignStore:
         }
         if filters and wanted["filters"] is None:
             return []
-        embedder: Embedder | str | None = None
-        if mode != "bm25":
+        if mode == "bm25":
+            return self._bm25(query, wanted)
+        try:
             embedder = self._embedder()
-            if embedder == EMPTY:
+        except NoVectorsError as none:
+            if none.reason == EMPTY:
                 return []
-        if isinstance(embedder, str) and (mode == "near_text" or not self._layout.searchable):
-            raise StoreError(f"class {self._name} cannot be searched by vectors: {embedder}")
-        if mode == "bm25" or isinstance(embedder, str):
+            if mode == "near_text" or not self._layout.searchable:
+                raise
             return self._bm25(query, wanted)
         if mode == "near_text" or not self._layout.searchable:
             return self._near(query, embedder, wanted)
@@ -110,12 +106,12 @@ class ForeignStore:
 
     def unreadable(self, query: str) -> str | None:
         """As far as it is our model that embeds queries, and BM25 can take its place."""
-        if query.isascii() or self._bm25_alone or isinstance(self._space, ConfigError):
+        if query.isascii() or self._bm25_alone or not self._layout.searchable:
             return None
-        embedder = self._embedder()
-        if embedder is None or isinstance(embedder, str) or not self._layout.searchable:
-            return None
-        return embedder.unreadable(query)
+        with suppress(NoVectorsError, ConfigError):  # which a search says better
+            embedder = self._embedder()
+            return None if embedder is None else embedder.unreadable(query)
+        return None
 
     def documents(self, after: str | None = None) -> Iterator[Listed]:
         """Every object, streamed; with `after`, those behind that one. Raises InputError."""
@@ -212,7 +208,7 @@ class ForeignStore:
     def _near(
         self, query: str, embedder: Embedder | None, wanted: dict[str, Any]
     ) -> list[Candidate]:
-        space = self._searched
+        space = self._queries.space
         wanted |= {"target_vector": space.name, "return_metadata": MetadataQuery(distance=True)}
         if embedder is None:
             found = self._found(lambda: self._collection.query.near_text(query, **wanted))
@@ -249,7 +245,7 @@ class ForeignStore:
         wanted |= {
             "alpha": alpha,
             "vector": vector,
-            "target_vector": self._searched.name,
+            "target_vector": self._queries.space.name,
             "fusion_type": HybridFusion.RELATIVE_SCORE,
             "return_metadata": MetadataQuery(score=True),
         }
@@ -272,17 +268,10 @@ class ForeignStore:
             **scores,
         )
 
-    @property
-    def _searched(self) -> VectorSpace:
-        assert isinstance(self._space, VectorSpace)
-        return self._space
-
-    def _embedder(self) -> Embedder | str | None:
-        """As `Queries.settle`. Raises ConfigError where it is not clear which vector is meant."""
-        if isinstance(self._space, ConfigError):
-            raise self._space
+    def _embedder(self) -> Embedder | None:
+        """As `Queries.embedder`, at whose first call the server is asked."""
         with self._translated():
-            return self._queries.settle()
+            return self._queries.embedder()
 
     def _found(self, question: Callable[[], Any]) -> list[Any]:
         """The objects that the server finds, with its refusals in words that help."""
@@ -302,16 +291,21 @@ class ForeignStore:
 
     def _notes(self) -> Iterator[str]:
         """What an answer from this class has to say of itself."""
-        if isinstance(self._space, ConfigError):
-            yield f"class {self._name} was made by others; read as {self._layout}"
-            return
-        vector = "" if self._space is None else f", vector={self._space}"
+        vector = ""
+        with suppress(NoVectorsError, ConfigError):
+            vector = f", vector={self._queries.space}"
         yield f"class {self._name} was made by others; read as {self._layout}{vector}"
-        problem = None if self._bm25_alone else self._queries.settle()
-        if isinstance(problem, str) and problem != EMPTY:
-            yield f"found by BM25 alone, for class {self._name} has no vectors to search: {problem}"
-        elif not self._layout.searchable:
-            yield "found by vectors alone, for no property has an index of words (indexSearchable)"
+        if self._bm25_alone:
+            return
+        try:
+            self._embedder()
+        except NoVectorsError as none:
+            if none.reason != EMPTY:
+                yield f"found by BM25 alone: {none}"
+        except ConfigError:
+            return  # which a search says better
+        if not self._layout.searchable:
+            yield "found by vectors alone: no property has an index of words (indexSearchable)"
 
     @staticmethod
     def _identity(document_id: str) -> UUID | None:

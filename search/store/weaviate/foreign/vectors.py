@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from search.errors import ConfigError, ModelError
+from search.errors import ConfigError, ModelError, StoreError
 from search.store import Embedder
 from search.store.weaviate.foreign.layout import Layout
 from search.store.weaviate.schema import NO_VECTORIZER
@@ -93,78 +94,110 @@ def choose(
     raise ConfigError(f"{problem}: set weaviate.vector_name to one of them ({known})")
 
 
+class NoVectorsError(StoreError):
+    """The class has no vectors that a query can be compared with, and why."""
+
+    def __init__(self, class_name: str, reason: str) -> None:
+        super().__init__(f"class {class_name} cannot be searched by vectors: {reason}")
+        self.reason = reason
+
+
 class Queries:
-    """How a query becomes a vector of one such space. Threads may share an instance."""
+    """How a query becomes a vector of the class. Threads may share an instance."""
 
     def __init__(
         self,
-        space: VectorSpace | None,
-        collection: Any,
+        definition: Mapping[str, Any],
         layout: Layout,
+        wanted: str | None,
+        collection: Any,
         load_embedder: Callable[[], Embedder],
     ) -> None:
-        self._space = space
-        self._collection = collection
+        """`wanted` is the name of the vector to search, where a user gave one."""
+        self._class_name = str(definition["class"])
+        self._spaces = vectors_of(definition)
+        self._wanted = wanted
         self._layout = layout
+        self._collection = collection
         self._load_embedder = load_embedder
         self._lock = Lock()
         self._settled: Embedder | str | None = None
 
-    def settle(self) -> Embedder | str | None:
-        """Our model where it is to embed; None where the server does; else why nobody can.
+    @cached_property
+    def space(self) -> VectorSpace:
+        """The vector that is searched. Raises NoVectorsError; ConfigError where it is not clear."""
+        found = choose(self._spaces, self._wanted, self._layout, self._class_name)
+        if found is None:
+            raise self._none("it has none")
+        return found
 
-        A class without a vectorizer is asked for some objects; once, as soon as it has any.
+    def embedder(self) -> Embedder | None:
+        """Our model where it is to embed, None where the server does.
+
+        A class without a vectorizer is asked for some objects; once, as soon as it has any. Raises
+        NoVectorsError and ConfigError.
         """
-        space = self._space
-        if space is None:
-            return "it has no vectors"
+        space = self.space
         if not space.indexed:
-            return f"its vector {space} has no index"
+            raise self._none(f"its vector {space} has no index")
         if space.embeds_text:
             return None
         if space.vectorizer != NO_VECTORIZER:
-            return f"its {space.vectorizer} embeds no text"
+            raise self._none(f"its {space.vectorizer} embeds no text")
         with self._lock:
-            if self._settled in (None, EMPTY):
-                self._settled = self._ours(space)
-            return self._settled
+            if self._settled is None:
+                try:
+                    self._settled = self._ours(space)
+                except NoVectorsError as none:
+                    if none.reason == EMPTY:
+                        raise
+                    self._settled = none.reason
+        if isinstance(self._settled, str):
+            raise self._none(self._settled)
+        return self._settled
 
-    def _ours(self, space: VectorSpace) -> Embedder | str:
+    def _ours(self, space: VectorSpace) -> Embedder:
         found = self._collection.query.fetch_objects(
             limit=SAMPLE,
             include_vector=True if space.name is None else [space.name],
             return_properties=self._layout.read_as_text,
         ).objects
         if not found:
-            return EMPTY
+            raise self._none(EMPTY)
         given = [(one, one.vector.get(space.name or "default")) for one in found]
         given = [(one, vector) for one, vector in given if vector]
         if not given:
-            return f"its objects have no vector {space.name or ''}".rstrip()
-        if space.for_each_token or isinstance(given[0][1][0], list):
-            return f"its vector {space} is one for each token, which our model does not make"
-        return self._compared(space, given[:COMPARED])
-
-    def _compared(self, space: VectorSpace, given: Sequence[tuple[Any, Any]]) -> Embedder | str:
+            raise self._none(f"its objects have no vector {space.name or ''}".rstrip())
+        if isinstance(given[0][1][0], list):
+            raise self._none(
+                f"its vector {space} is one for each token, which our model does not make"
+            )
         try:
-            ours = self._load_embedder()
-            name, dimensions = ours.info.name, ours.info.dimensions
-            theirs = len(given[0][1])
-            if theirs != dimensions:
-                return (
-                    f"its vectors have {theirs} dimensions, and those of our embedding model "
-                    f"{name!r} {dimensions}: set embedding_model to the one that made them"
-                )
-            likeness = max(self._likeness(ours, one, vector) for one, vector in given)
+            return self._compared(given[:COMPARED])
         except ModelError as error:
-            return f"its vectors are made by no module of the server, and {error}"
+            raise self._none(f"no module of the server makes them, and {error}") from error
+
+    def _compared(self, given: Sequence[tuple[Any, Any]]) -> Embedder:
+        """Our model, if it made these objects' vectors. Raises NoVectorsError, ModelError."""
+        ours = self._load_embedder()
+        name, dimensions = ours.info.name, ours.info.dimensions
+        theirs = len(given[0][1])
+        if theirs != dimensions:
+            raise self._none(
+                f"its vectors have {theirs} dimensions, and those of our embedding model "
+                f"{name!r} {dimensions}: set embedding_model to the one that made them"
+            )
+        likeness = max(self._likeness(ours, one, vector) for one, vector in given)
         if likeness < SAME_MODEL:
-            return (
+            raise self._none(
                 f"its vectors have {theirs} dimensions, as those of our embedding model {name!r}, "
                 f"but are another model's (cosine {likeness:.2f} between theirs and ours of the "
                 "same texts): set embedding_model to the one that made them"
             )
         return ours
+
+    def _none(self, reason: str) -> NoVectorsError:
+        return NoVectorsError(self._class_name, reason)
 
     def _likeness(self, ours: Embedder, one: Any, vector: Sequence[float]) -> float:
         """The cosine of an object's vector with ours, of whichever part of it is nearest."""
