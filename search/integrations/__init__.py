@@ -78,15 +78,7 @@ def rerank(
 
     Where the cross-encoder fails, they stay in the order in which they came, and say so.
     """
-    reason = None
-    order: Sequence[tuple[int, float | None]]
-    try:
-        ranked = encoder.rank(query, [passage_input(*text) for text in texts], top_k)
-        order = [(found.index, found.score) for found in ranked]
-    except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
-        reason = f"the reranker failed: {in_short(error)}"
-        logger.warning("%s: the order is the one given", reason)
-        order = [(index, None) for index in range(len(texts))][:top_k]
+    order, reason = _order(encoder, query, texts, top_k)
     return [
         (
             index,
@@ -100,3 +92,19 @@ def rerank(
         )
         for rank, (index, probability) in enumerate(order, start=1)
     ]
+
+
+def _order(
+    encoder: CrossEncoder, query: str, texts: Sequence[tuple[str, str]], top_k: int | None
+) -> tuple[Sequence[tuple[int, float | None]], str | None]:
+    """(position, probability) of each, and why they are not in the model's order; else None."""
+    foreign = encoder.unreadable(query)
+    reason = f"the reranker cannot read this query ({foreign})"
+    if not foreign:
+        try:
+            ranked = encoder.rank(query, [passage_input(*text) for text in texts], top_k)
+            return [(found.index, found.score) for found in ranked], None
+        except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
+            reason = f"the reranker failed: {in_short(error)}"
+    logger.warning("%s: the order is the one given", reason)
+    return [(index, None) for index in range(len(texts))][:top_k], reason

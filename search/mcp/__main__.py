@@ -133,21 +133,29 @@ def opened(
     settings: config.Settings, allow_writes: bool
 ) -> Iterator[tuple[Searcher, Adder | None]]:
     """What the tools work with, its models being loaded; the adder if writes are allowed."""
+    from search.searcher import Searcher
+
+    if allow_writes:
+        searcher, adder = for_writing(settings)
+    else:
+        searcher, adder = Searcher.from_settings(settings), None
+    with searcher:
+        searcher.warm_up()
+        yield searcher, adder
+
+
+def for_writing(settings: config.Settings) -> tuple[Searcher, Adder | None]:
+    """Both over one store, which is made if it is not there."""
+    from ingest.add import Adder
     from search.embed import load_embedder
     from search.rerank.provider import RerankerProvider
     from search.searcher import Searcher
     from search.store.open import open_store
 
     embedder = load_embedder(settings)
-    store = open_store(settings, create=allow_writes, embedder=embedder)
-    with Searcher(store, RerankerProvider.of(settings), settings) as searcher:
-        searcher.warm_up()
-        adder = None
-        if allow_writes:
-            from ingest.add import Adder
-
-            adder = Adder(settings, store, embedder.tokenizer)
-        yield searcher, adder
+    store = open_store(settings, create=True, embedder=embedder)
+    searcher = Searcher(store, RerankerProvider.of(settings), settings)
+    return searcher, Adder(settings, store, embedder.tokenizer)
 
 
 if __name__ == "__main__":

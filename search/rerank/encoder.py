@@ -94,6 +94,7 @@ class CrossEncoder:
         self._revision = fingerprint(checkpoint.folder)
         config = config_fingerprint(read_json(checkpoint.folder / "config.json"))
         self._reads = f"{self._revision}.{config} {self.max_length} {window_overlap}"
+        self._tokenizer = checkpoint.tokenizer
         self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap)
         try:
             self._engine = open_engine(
@@ -142,6 +143,10 @@ class CrossEncoder:
         """What decides a logit besides query and text; the same in every process that has it."""
         placement = self._engine.placement
         return f"{self._reads} {placement.kind} {placement.engine} {placement.precision}"
+
+    def unreadable(self, query: str) -> str | None:
+        """What the model cannot read, if most of `query` is that: its scores say nothing then."""
+        return self._tokenizer.unreadable(query)
 
     def score(self, query: str, texts: Sequence[str], raw: bool = False) -> list[float]:
         """One probability per text, in input order; `raw` gives logits instead.

@@ -112,6 +112,11 @@ def test_langchain_in_a_chain(
     ranked = encoder.rank(QUERY, texts, top_k=3)
     assert [d.id for d in compressed] == [first_stage[best.index].id for best in ranked]
     assert [d.metadata["probability"] for d in compressed] == [best.score for best in ranked]
+    foreign = CrossEncoderRerank(encoder=encoder).compress_documents(
+        first_stage, "心臓病を予防する"
+    )
+    assert [d.id for d in foreign] == [d.id for d in first_stage]
+    assert "cannot read this query" in foreign[0].metadata["reason"]
 
 
 def test_llamaindex_in_a_query_engine(

@@ -128,6 +128,9 @@ class TableEncoder(CrossEncoder):
         self.blend = Blend()
         self.score_pairs = TableReranker(logits, self.blend).score_pairs  # type: ignore[method-assign]
 
+    def unreadable(self, query: str) -> str | None:
+        return None if query.isascii() else "Han"
+
 
 def candidate(document_id: str, passage: str, score: float, rank: int, index: int = 0) -> Candidate:
     title = document_id.title()

@@ -115,3 +115,9 @@ def test_where_reranking_fails_texts_stay_as_given(caplog: pytest.LogCaptureFixt
         assert (found["reranked"], found["probability"]) == (False, None)
         assert found["reason"] == "the reranker failed: KeyError: 'one'"
     assert "the order is the one given" in caplog.text
+
+
+def test_a_query_that_the_model_cannot_read_is_not_scored() -> None:
+    ((index, found),) = rerank(TableEncoder({"one": 9.0}), "心臓病", [("", "one")], None)
+    assert (index, found["reranked"], found["probability"]) == (0, False, None)
+    assert found["reason"] == "the reranker cannot read this query (Han)"
