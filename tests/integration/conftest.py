@@ -7,10 +7,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from weaviate_server import Killable, Maker, Missing, Server, any_server, find_binary, killable
+
+if TYPE_CHECKING:
+    from browser import Browser
 
 USED: list[str] = []
 
@@ -77,6 +81,23 @@ def collection(weaviate_server: Server) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def drop_collection(weaviate_server: Server) -> Callable[[str], None]:
     return lambda name: drop(weaviate_server, name)
+
+
+@pytest.fixture(scope="session")
+def window() -> Iterator[Browser]:
+    """A browser; the test is skipped, saying what to do, where there is none."""
+    from browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser) -> Iterator[Browser]:
+    """The browser, in which the page must not do what its own policy forbids, nor throw."""
+    yield window
+    assert window.complaints() == []
+    window.run("localStorage.clear(); sessionStorage.clear()")
 
 
 def drop(server: Server, name: str) -> None:

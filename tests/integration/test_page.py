@@ -3,96 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from browser import Browser, chromium
+from browser import Browser
+from running_service import ROOT, Running, running
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from search.answer import band
 
-ROOT = Path(__file__).parents[2]
 QUERY = "how to prevent heart disease"
-
-
-class Running:
-    """`python -m search.serve` over a store of its own; it can be stopped and started again."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder, self.environment = folder, os.environ | environment
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "search.serve", "--port", str(self.port)]
-        command += ["--set", f"store={self.folder / 'store.db'}"]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            try:
-                urllib.request.urlopen(self.url + "live", timeout=5).close()
-                return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise AssertionError("the service was not ready in time")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-            self._process = None
-
-    def ask(self, path: str, body: object = None, method: str | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as response:
-            content = response.read().decode()
-        return [json.loads(line) for line in content.splitlines()]
-
-    def search(self, query: str, **options: Any) -> Any:
-        return self.ask("search", {"query": query} | options)[0]
-
-
-@contextmanager
-def running(folder: Path, **environment: str) -> Iterator[Running]:
-    service = Running(folder, **environment)
-    try:
-        service.start()
-        yield service
-    finally:
-        service.stop()
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(window: Browser) -> Iterator[Browser]:
-    yield window
-    # Nothing that the page's own policy forbids, and no error that nobody caught.
-    assert window.complaints() == []
 
 
 @pytest.fixture(scope="module")
@@ -450,7 +375,6 @@ def test_what_a_key_allows_is_offered(browser: Browser, tmp_path: Path) -> None:
         browser.one("#paste-text").send_keys("A walk each day keeps the heart well.")
         browser.one(".paste button").click()
         browser.says(".total", "1 document.")
-        browser.run("sessionStorage.clear()")
 
 
 def test_a_document_is_reached_by_mouse_and_link(browser: Browser, service: Running) -> None:

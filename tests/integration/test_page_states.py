@@ -2,135 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from browser import Browser, chromium
-from fastapi import FastAPI, Request, Response
+from browser import Browser
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
+from scripted_service import STATUS, Scripted, answer, hit, lines, refusal, serving
 from selenium.webdriver.common.keys import Keys
 
 from search.serve import page
 
 EVIL = "<img src=x onerror=\"window.hacked = 'yes'\"><script>window.hacked = 'yes'</script>"
-STATUS: dict[str, Any] = {
-    "store": {"kind": "sqlite", "location": "store.db", "documents": 2, "passages": 2},
-    "embedding": {"name": "small"},
-    "reranker": {"name": "bundled"},
-    "fields": {},
-    "defaults": {
-        "limit": 10,
-        "candidates": 20,
-        "retrieval": "hybrid",
-        "alpha": 0.5,
-        "blend": None,
-        "gate": None,
-        "threshold": 0.0,
-        "highlight": True,
-    },
-    "may_write": True,
-    "version": "0",
-}
-
-Reply = Callable[[dict[str, Any]], Response]
-
-
-def hit(
-    rank: int, was: int, title: str, passage: str = "Some text.", **more: Any
-) -> dict[str, Any]:
-    return {
-        "rank": rank,
-        "id": title,
-        "title": title,
-        "passage": passage,
-        "highlight": None,
-        "source": {"file": "/home/me/notes/heart.md", "line": 3},
-        "location": None,
-        "score": 0.9,
-        "probability": 0.9,
-        "logit": 2.0,
-        "retrieval": {"rank": was, "score": 0.5},
-        "metadata": {},
-        "also_in": [],
-        "passages": [],
-    } | more
-
-
-def answer(*hits: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "query": "q",
-        "reranked": True,
-        "scored": len(hits),
-        "reason": None,
-        "hint": None,
-        "notes": [],
-        "hits": list(hits),
-        "timings_ms": {"retrieve": 4.2, "rerank": 31.0, "total": 35.2},
-        "model": {"name": "bundled", "device": "cpu", "precision": "fp32", "engine": "openvino"},
-        "request_id": "1",
-    } | more
-
-
-class Scripted:
-    """A service that gives the replies it was given, each path's in turn; the last one stays."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.replies: dict[str, list[Reply | Any]] = {"/status": [STATUS]}
-        self.addresses: list[tuple[str, str]] = []
-        self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
-
-    def says(self, path: str, *replies: Reply | Any) -> None:
-        self.replies[path] = list(replies)
-
-    async def reply(self, request: Request) -> Response:
-        content = await request.body()
-        body = json.loads(content) if request.url.path == "/search" else {}
-        self.addresses.append((request.url.path, request.url.query))
-        self.asked.append((request.url.path, body, dict(request.headers)))
-        replies = self.replies.get(request.url.path, [{}])
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        if not callable(reply):
-            return JSONResponse(reply)
-        return await asyncio.to_thread(reply, body)
-
-    def bodies(self, path: str = "/search") -> list[dict[str, Any]]:
-        return [body for asked, body, _ in self.asked if asked == path]
-
-
-@contextmanager
-def serving(app: FastAPI, listener: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def browser(window: Browser) -> Iterator[Browser]:
-    yield window
-    # Nothing that the page's own policy forbids, and no error that nobody caught.
-    assert window.complaints() == []
-    window.run("localStorage.clear(); sessionStorage.clear()")
 
 
 @pytest.fixture
@@ -142,11 +30,6 @@ def service() -> Iterator[Scripted]:
     app.add_route("/{path:path}", scripted.reply, methods=["GET", "POST", "DELETE"])
     with serving(app, listener):
         yield scripted
-
-
-def refusal(status: int, message: str, **headers: str) -> Reply:
-    body = {"error": message, "request_id": "1"}
-    return lambda _: JSONResponse(body, status_code=status, headers=headers)
 
 
 def test_a_failed_reranker_is_not_passed_over(browser: Browser, service: Scripted) -> None:
@@ -433,11 +316,6 @@ def test_what_was_added_is_counted_and_what_was_not_is_explained(
     browser.says(".result.failed", f"3 stored, 205 rejected, then it broke off: {full}")
     sent = [parameters for path, parameters in service.addresses if path == "/documents"]
     assert "take_over=true&name=walks" in sent
-
-
-def lines(*records: dict[str, Any]) -> Reply:
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    return lambda _: Response(text, media_type="application/x-ndjson")
 
 
 AXE = os.environ.get("AXE_CORE", "")

@@ -32,11 +32,8 @@ const OTHER_EXCERPT_CHARACTERS = 200;
  */
 export function answerView(answer, actions) {
   const hits = answer.hits.map((/** @type {any} */ hit) => hitView(hit, actions));
-  return [
-    ...remarks(answer),
-    answer.hits.length > 0 && h("ol", { class: "hits", "aria-label": "Answers" }, ...hits),
-    howMade(answer),
-  ].filter(Boolean);
+  const list = h("ol", { class: "hits", "aria-label": "Answers" }, ...hits);
+  return [...remarks(answer), ...(hits.length > 0 ? [list] : []), howMade(answer)];
 }
 
 /**
@@ -58,7 +55,8 @@ export function remarks(answer) {
     );
   for (const note of answer.notes)
     found.push(h("p", { class: "remark warning" }, `Note: ${note}.`));
-  if (answer.hint) found.push(h("p", { class: "remark nothing" }, `Nothing found: ${answer.hint}.`));
+  if (answer.hint)
+    found.push(h("p", { class: "remark nothing" }, `Nothing found: ${answer.hint}.`));
   return found;
 }
 
@@ -253,5 +251,7 @@ function copiesView(copies, actions) {
  */
 export function languageOf(metadata) {
   const named = metadata.language ?? metadata.lang;
-  return typeof named === "string" && /^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/u.test(named) ? named : null;
+  return typeof named === "string" && /^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$/u.test(named)
+    ? named
+    : null;
 }

@@ -14,7 +14,12 @@ const FARTHEST = 8; // places from which on a line has its full colour
 export function compareView(answer, href) {
   const places = new Map(answer.before.map((/** @type {any} */ hit) => [hit.id, hit]));
   const left = column("First stage", answer.before, href, (hit) => firstScore(hit));
-  const right = column(answer.reranked ? "Reranked" : "Not reranked", answer.hits, href, finalScore);
+  const right = column(
+    answer.reranked ? "Reranked" : "Not reranked",
+    answer.hits,
+    href,
+    finalScore,
+  );
   const kept = new Set(answer.hits.map((/** @type {any} */ hit) => hit.id));
   const risen = answer.hits.filter((/** @type {any} */ hit) => !places.has(hit.id));
   const dropped = answer.before.filter((/** @type {any} */ hit) => !kept.has(hit.id));
@@ -26,7 +31,8 @@ export function compareView(answer, href) {
   // Sizes are known once it stands in the page, and change with the window and the fonts.
   new ResizeObserver(draw).observe(view);
   for (const event of ["pointerover", "focusin"]) view.addEventListener(event, point);
-  for (const event of ["pointerleave", "focusout"]) view.addEventListener(event, () => show(view, null));
+  for (const event of ["pointerleave", "focusout"])
+    view.addEventListener(event, () => show(view, null));
   return view;
 }
 
@@ -34,7 +40,7 @@ export function compareView(answer, href) {
  * @param {string} name
  * @param {any[]} hits
  * @param {(id: string) => string} href
- * @param {(hit: any) => (Node | string | null)[] | Node} figures
+ * @param {(hit: any) => (Node | false)[] | Node} figures
  */
 function column(name, hits, href, figures) {
   const rows = hits.map((hit) =>
@@ -61,7 +67,11 @@ function column(name, hits, href, figures) {
 
 /** @param {any} hit */
 function firstScore(hit) {
-  return h("span", { class: "score", title: "the first stage’s score" }, hit.retrieval.score.toFixed(3));
+  return h(
+    "span",
+    { class: "score", title: "the first stage’s score" },
+    hit.retrieval.score.toFixed(3),
+  );
 }
 
 /** @param {any} hit */

@@ -12,12 +12,57 @@ import { h } from "./dom.js";
 
 /** @type {Slider[]} */
 const SLIDERS = [
-  { name: "alpha", label: "Alpha", hint: "0: words alone, 1: vectors alone", min: 0, max: 1, step: 0.05 },
-  { name: "candidates", label: "Candidates (K)", hint: "passages that the second stage reads", min: 1, max: 100, step: 1 },
-  { name: "blend", label: "Blend", hint: "weight of the first stage; 0: none", min: 0, max: 3, step: 0.1, plain: 1 },
-  { name: "gate", label: "Gate", hint: "not reranked from this lead on", min: 0, max: 8, step: 0.1, off: "never" },
-  { name: "deadline_ms", label: "Deadline", hint: "milliseconds for an answer", min: 20, max: 2000, step: 20, off: "none" },
-  { name: "threshold", label: "Threshold", hint: "the least probability to show", min: 0, max: 1, step: 0.05 },
+  {
+    name: "alpha",
+    label: "Alpha",
+    hint: "0: words alone, 1: vectors alone",
+    min: 0,
+    max: 1,
+    step: 0.05,
+  },
+  {
+    name: "candidates",
+    label: "Candidates (K)",
+    hint: "passages that the second stage reads",
+    min: 1,
+    max: 100,
+    step: 1,
+  },
+  {
+    name: "blend",
+    label: "Blend",
+    hint: "weight of the first stage; 0: none",
+    min: 0,
+    max: 3,
+    step: 0.1,
+    plain: 1,
+  },
+  {
+    name: "gate",
+    label: "Gate",
+    hint: "not reranked from this lead on",
+    min: 0,
+    max: 8,
+    step: 0.1,
+    off: "never",
+  },
+  {
+    name: "deadline_ms",
+    label: "Deadline",
+    hint: "milliseconds for an answer",
+    min: 20,
+    max: 2000,
+    step: 20,
+    off: "none",
+  },
+  {
+    name: "threshold",
+    label: "Threshold",
+    hint: "the least probability to show",
+    min: 0,
+    max: 1,
+    step: 0.05,
+  },
   { name: "limit", label: "Answers", hint: "documents shown, at most", min: 1, max: 50, step: 1 },
 ];
 const RETRIEVALS = { hybrid: "both", near_text: "vectors", bm25: "words" };
@@ -85,7 +130,11 @@ function retrievalView(chosen, set) {
  */
 function rerankView(on, set) {
   const box = /** @type {HTMLInputElement} */ (
-    h("input", { type: "checkbox", checked: Boolean(on), onchange: () => set("rerank", box.checked) })
+    h("input", {
+      type: "checkbox",
+      checked: Boolean(on),
+      onchange: () => set("rerank", box.checked),
+    })
   );
   return h("label", { class: "check" }, box, h("span", {}, "Second stage: rerank"));
 }

@@ -48,3 +48,18 @@ function fill(element, attributes, children) {
 export function the(id) {
   return document.getElementById(id);
 }
+
+/**
+ * What a dialog was left with.
+ * @param {HTMLDialogElement} dialog
+ * @returns {Promise<string>} the button's value; "" for Escape
+ */
+export function asked(dialog) {
+  if (!dialog.open) {
+    dialog.returnValue = "";
+    dialog.showModal();
+  }
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+  });
+}

@@ -4,17 +4,17 @@ import { read, write } from "./address.js";
 import { answerView, remarks, howMade } from "./answer.js";
 import { compareView } from "./compare.js";
 import { controlsView } from "./controls.js";
-import { asked, documentsView, documentView } from "./documents.js";
+import { documentsView, documentView } from "./documents.js";
 import { h, the } from "./dom.js";
-import { askJson, keys, Problem, search } from "./service.js";
+import { onKey } from "./keyboard.js";
+import { notice, Patience } from "./patience.js";
+import { askJson, search } from "./service.js";
 import { counted, shortPath } from "./text.js";
 
 /** @typedef {import("./address.js").State} State */
 
 const NAME = "Two-stage search";
 const DEBOUNCE_MS = 150;
-const AGAIN_SECONDS = 3;
-const MAX_WAITS = 5;
 
 /** @type {State} */
 let state = read(location.search);
@@ -23,15 +23,15 @@ let status = null;
 let running = new AbortController();
 let pause = 0;
 
+const patience = new Patience(show, () => (status = null));
+
 const actions = {
   filter: addFilter,
   href: (/** @type {string} */ id) => write({ ...state, view: "documents", id }),
-  patiently,
-  report,
+  patience,
   say,
   refresh,
   back,
-  changeKey,
   goToAll: () => go({ ...state, view: "documents", id: null }),
 };
 
@@ -51,20 +51,21 @@ function go(next) {
 /** Shows the state: the form at once, the rest when the service has answered. */
 async function show() {
   clearTimeout(pause);
+  patience.forget();
   running.abort();
   running = new AbortController();
   const { signal } = running;
   showForm();
   const slow = setTimeout(() => the("main").classList.add("waiting"), 300);
   try {
-    status ??= await patiently(() => askJson("status", { signal }));
+    status ??= await patience.patiently(() => askJson("status", { signal }));
     showControls();
     const content = await view(signal);
     if (signal.aborted) return;
-    the("notice").replaceChildren();
+    notice("");
     the("main").replaceChildren(...content);
   } catch (problem) {
-    if (!signal.aborted) report(problem);
+    if (!signal.aborted) patience.report(problem);
   } finally {
     clearTimeout(slow);
     if (!signal.aborted) the("main").classList.remove("waiting");
@@ -77,10 +78,12 @@ async function show() {
  */
 async function view(signal) {
   if (state.view === "documents")
-    return state.id === null ? documentsView(status, actions) : documentView(state.id, status, actions);
+    return state.id === null
+      ? documentsView(status, actions)
+      : documentView(state.id, status, actions);
   if (!state.query.trim()) return [welcome()];
   const comparing = state.view === "compare";
-  const answer = await patiently(
+  const answer = await patience.patiently(
     () =>
       search(
         {
@@ -148,8 +151,12 @@ function chip(filter) {
   return h(
     "li",
     {},
-    h("button", { type: "button", onclick: remove, "aria-label": `Remove the filter ${filter}` },
-      h("bdi", {}, filter), h("span", { "aria-hidden": "true" }, "×")),
+    h(
+      "button",
+      { type: "button", onclick: remove, "aria-label": `Remove the filter ${filter}` },
+      h("bdi", {}, filter),
+      h("span", { "aria-hidden": "true" }, "×"),
+    ),
   );
 }
 
@@ -176,10 +183,10 @@ function about() {
 
 async function refresh() {
   try {
-    status = await patiently(() => askJson("status"));
+    status = await patience.patiently(() => askJson("status"));
     the("about").textContent = about();
   } catch (problem) {
-    report(problem);
+    patience.report(problem);
   }
 }
 
@@ -193,90 +200,6 @@ function addFilter(filter) {
   const where = state.where.includes(filter) ? state.where : [...state.where, filter];
   go({ ...state, where, view: state.view === "documents" ? "search" : state.view, id: null });
   the("main").focus();
-}
-
-// --- when the service does not answer as hoped
-
-/**
- * The action's result; asks for a key and waits where the service wants that.
- * @template T
- * @param {() => Promise<T>} action
- * @param {AbortSignal} [signal]
- * @returns {Promise<T>}
- */
-async function patiently(action, signal) {
-  for (let waits = 0; ; ) {
-    try {
-      return await action();
-    } catch (problem) {
-      if (!(problem instanceof Problem)) throw problem;
-      if (problem.kind === "key" && (await askKey(problem.message))) continue;
-      if (problem.kind !== "busy" || ++waits > MAX_WAITS) throw problem;
-      await countdown(problem, signal);
-    }
-  }
-}
-
-/**
- * @param {string} reason
- * @returns {Promise<boolean>} whether one was given
- */
-async function askKey(reason) {
-  the("ask-key-reason").textContent = reason;
-  the("key").value = "";
-  if ((await asked(the("ask-key"))) !== "use") return false;
-  keys.set(the("key").value);
-  status = null; // what may be done differs by key
-  return true;
-}
-
-async function changeKey() {
-  if (await askKey("Which key is to be used instead?")) show();
-}
-
-/**
- * Waits as long as the service wants, and says so.
- * @param {Problem} problem
- * @param {AbortSignal} [signal]
- */
-async function countdown(problem, signal) {
-  for (let left = Math.ceil(problem.seconds); left > 0; left--) {
-    notice(`${problem.message} Trying again in ${left} s.`);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    signal?.throwIfAborted();
-  }
-  the("notice").replaceChildren();
-}
-
-/**
- * Shows what went wrong, and what can be done about it.
- * @param {unknown} problem
- */
-function report(problem) {
-  if (!(problem instanceof Problem)) throw problem;
-  const again = h("button", { type: "button", onclick: show }, "Try again");
-  notice(problem.message, problem.kind === "refused" ? null : again);
-  the("main").classList.remove("waiting");
-  if (problem.kind === "away") waitUntilBack();
-}
-
-async function waitUntilBack() {
-  const { signal } = running;
-  while (!signal.aborted) {
-    await new Promise((resolve) => setTimeout(resolve, AGAIN_SECONDS * 1000));
-    try {
-      await fetch("live", { signal });
-      if (!signal.aborted) show();
-      return;
-    } catch {
-      // Still away.
-    }
-  }
-}
-
-/** @param {string} text @param {Node | null} [action] */
-function notice(text, action) {
-  the("notice").replaceChildren(h("p", {}, text), ...(action ? [action] : []));
 }
 
 /** @param {string} text */
@@ -295,60 +218,18 @@ function onSubmit(/** @type {Event} */ event) {
 /** Links to other states of this page do not load it anew. */
 function onClick(/** @type {MouseEvent} */ event) {
   const link = /** @type {Element} */ (event.target).closest("a");
-  const other = event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+  const other =
+    event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
   if (!link?.getAttribute("href")?.startsWith("?") || other) return;
   event.preventDefault();
   go(read(link.search));
   (state.query || state.view === "documents" ? the("main") : the("query")).focus();
 }
 
-function onKey(/** @type {KeyboardEvent} */ event) {
-  const target = /** @type {HTMLElement} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("dialog")) return;
-  const typing = target.matches("textarea, input:not([type=radio], [type=checkbox], [type=range])");
-  if (event.key === "/" && !typing) {
-    event.preventDefault();
-    the("query").focus();
-    the("query").select();
-  } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !isControl(target)) {
-    if (moveFocus(target, event.key === "ArrowDown" ? 1 : -1)) event.preventDefault();
-  } else if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && target.closest(".compare")) {
-    otherPlace(target)?.focus();
-  } else if (event.key === "Escape" && !typing) {
-    if (state.view === "documents" && state.id !== null) history.back();
-    else the("query").focus();
-  }
-}
-
-/** Whether the arrow keys have a meaning of their own there. @param {HTMLElement} target */
-function isControl(target) {
-  return target !== the("query") && target.matches("input, textarea, select");
-}
-
-/**
- * Moves between the field and the hits.
- * @param {HTMLElement} from
- * @param {1 | -1} step
- */
-function moveFocus(from, step) {
-  const scope = from.closest(".compare section") ?? document;
-  const hits = /** @type {HTMLElement[]} */ ([...scope.querySelectorAll("[data-hit]")]);
-  const here = hits.indexOf(/** @type {HTMLElement} */ (from.closest("li")?.querySelector("[data-hit]")));
-  const next = here < 0 ? (step > 0 ? hits[0] : null) : here + step < 0 ? the("query") : hits[here + step];
-  next?.focus();
-  return Boolean(next);
-}
-
-/**
- * The same document in the other order.
- * @param {HTMLElement} from
- * @returns {HTMLElement | undefined}
- */
-function otherPlace(from) {
-  const row = /** @type {HTMLElement} */ (from.closest("[data-id]"));
-  const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".compare li")]);
-  const other = rows.find((one) => one !== row && one.dataset.id === row.dataset.id);
-  return other?.querySelector("a") ?? undefined;
+/** From a document to where it was opened, else to the field. */
+function leave() {
+  if (state.view === "documents" && state.id !== null) history.back();
+  else the("query").focus();
 }
 
 /** Files dropped anywhere are added. */
@@ -391,7 +272,7 @@ function start() {
   the("reset").addEventListener("click", () => go({ ...state, settings: {} }));
   the("theme").addEventListener("click", switchTheme);
   document.addEventListener("click", onClick);
-  document.addEventListener("keydown", onKey);
+  document.addEventListener("keydown", (event) => onKey(event, leave));
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     document.body.classList.add("dragging");

@@ -68,7 +68,9 @@ function firstWords(text, size) {
 /** @param {string} text @param {number} size */
 function lastWords(text, size) {
   if (text.length <= size) return text;
-  const cut = Array.from(text.slice(text.length - size)).slice(1).join("");
+  const cut = Array.from(text.slice(text.length - size))
+    .slice(1)
+    .join("");
   const space = cut.indexOf(" ");
   return `… ${space >= 0 && space < SLACK ? cut.slice(space + 1) : cut}`;
 }
