@@ -307,13 +307,14 @@ def test_too_much_in_one_request_is_413_everywhere() -> None:
                 client.post("/v1/rerank", json={"query": "x", "documents": texts}),
                 client.post("/v2/rerank", json={"query": "x", "documents": texts}),
                 client.post("/v1/embeddings", json={"input": texts}),
-                client.post("/embed", json={"inputs": texts}),
+                client.post("/embed", json={"inputs": texts, "truncate": False}),
+                client.post("/v2/embed", json={"texts": texts, "truncate": "NONE"}),
             ]
-            assert [answer.status_code for answer in answers] == [413] * 6
+            assert [answer.status_code for answer in answers] == [413] * 7
             assert all(said in answer.text for answer in answers)
         client.post("/v1/rerank", json={"query": "x"})
         text = client.get("/metrics").text
-    assert 'two_stage_rejected_total{reason="too large"} 12.0' in text
+    assert 'two_stage_rejected_total{reason="too large"} 14.0' in text
     assert 'two_stage_rejected_total{reason="invalid"} 1.0' in text
     assert 'two_stage_requests_total{route="/v1/rerank",status="400"} 1.0' in text
 
@@ -350,6 +351,43 @@ def test_a_query_is_embedded_as_one_where_the_protocol_can_say_so(client: TestCl
     assert post(client, "/embed", inputs="heart", prompt_name="query") == [[5.0, 0.0]]
     assert post(client, "/embed", inputs=["heart"], prompt_name="document") == [[5.0, 1.0]]
     assert post(client, "/embed", inputs=["heart", ""]) == [[5.0, 1.0], [0.0, 1.0]]
+
+
+def test_cohere_embeds_queries_and_passages_as_numbers_and_as_base64(client: TestClient) -> None:
+    texts = ["heart", "a b"]
+    first = post(client, "/v1/embed", texts=texts, model="m", input_type="search_query")
+    assert first["response_type"] == "embeddings_floats"
+    assert first["embeddings"] == [[5.0, 0.0], [3.0, 0.0]]
+    assert first["texts"] == texts
+    assert first["meta"]["tokens"] == {"input_tokens": 5}
+    assert "'lengths' is what this service runs" in first["meta"]["warnings"][0]
+    typed = post(client, "/v1/embed", texts=texts, embedding_types=["float"])
+    assert typed["embeddings"] == {"float": [[5.0, 1.0], [3.0, 1.0]]}
+    second = post(client, "/v2/embed", texts=["heart"], embedding_types=["base64", "float"])
+    assert second["embeddings"]["float"] == [[5.0, 1.0]]
+    decoded = np.frombuffer(base64.b64decode(second["embeddings"]["base64"][0]), "<f4")
+    assert decoded.tolist() == [5.0, 1.0]
+    assert post(client, "/v2/embed", texts=["heart"])["embeddings"] == {"float": [[5.0, 1.0]]}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"texts": []}, "texts: List should have at least 1"),
+        ({"texts": ["a"], "input_type": "image"}, "input_type"),
+        ({"texts": ["a"], "embedding_types": ["int8"]}, "embedding_types.0"),
+        ({"texts": ["a"], "output_dimension": 1}, "vectors have 2"),
+        ({"texts": ["a", "w " * 9], "truncate": "NONE"}, "texts[1] has 9 tokens"),
+        ({"texts": ["a"], "truncate": "START"}, "truncate"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/embed", "/v2/embed"])
+def test_what_cohere_may_not_ask_of_embeddings(
+    client: TestClient, path: str, body: Any, said: str
+) -> None:
+    answer = client.post(path, json=body)
+    assert answer.status_code == 400
+    assert said in answer.json()["message"]
 
 
 def test_models_and_info(client: TestClient) -> None:

@@ -6,13 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from search.serve.dialects import cohere, openai, rerank, tei, weaviate, work
+from search.serve.dialects import cohere, cohere_embed, openai, rerank, tei, weaviate, work
 from search.serve.service import Service
 
 ERRORS = {"cohere": cohere.error, "openai": openai.error, "tei": tei.error}
 PATHS = {
     "/v1/rerank": "cohere",
     "/v2/rerank": "cohere",
+    "/v1/embed": "cohere",
+    "/v2/embed": "cohere",
     "/v1/embeddings": "openai",
     "/v1/models": "openai",
     "/embed": "tei",
@@ -23,7 +25,7 @@ PATHS = {
 
 def routers(service: Service) -> list[APIRouter]:
     """The routes of every dialect."""
-    modules = (cohere, openai, rerank, tei, weaviate)
+    modules = (cohere, cohere_embed, openai, rerank, tei, weaviate)
     return [module.router(service) for module in modules]
 
 

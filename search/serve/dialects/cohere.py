@@ -1,4 +1,4 @@
-"""Reranking as Cohere (v1 and v2), Jina and vLLM speak it, and Cohere's embeddings.
+"""Reranking as Cohere (v1 and v2), Jina and vLLM speak it.
 
 One request and one answer fit all of them: each client reads the part that it knows.
 Source: the clients cohere 7.3 and llama-index-postprocessor-jinaai-rerank 0.6; vLLM's
@@ -172,11 +172,7 @@ async def reranked(
         model=name,
         results=_results(service, wanted, scored, texts),
         usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
-        meta=Meta(
-            api_version=ApiVersion(version=version),
-            tokens=InputTokens(input_tokens=tokens),
-            warnings=other_model(wanted.model, name),
-        ),
+        meta=meta(version, tokens, wanted.model, name),
     )
 
 
@@ -225,11 +221,14 @@ async def _most_tokens(service: Service, wanted: RerankRequest) -> int | None:
     return min(limits, default=None)
 
 
-def other_model(wanted: str | None, answered: str) -> list[str] | None:
+def meta(version: Literal["1", "2"], tokens: int, wanted: str | None, answered: str) -> Meta:
     """A client has to send a model's name; which one answers is this service's business."""
-    if wanted in (None, answered):
-        return None
-    return [f"{wanted!r} was asked for; {answered!r} is what this service runs"]
+    warning = f"{wanted!r} was asked for; {answered!r} is what this service runs"
+    return Meta(
+        api_version=ApiVersion(version=version),
+        tokens=InputTokens(input_tokens=tokens),
+        warnings=None if wanted in (None, answered) else [warning],
+    )
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, Any]]:

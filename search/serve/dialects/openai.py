@@ -131,7 +131,7 @@ def router(service: Service) -> APIRouter:
         as_text = wanted.encoding_format == "base64"
         return EmbeddingsAnswer(
             data=[
-                Embedding(index=i, embedding=_base64(vector) if as_text else vector.tolist())
+                Embedding(index=i, embedding=base64_of(vector) if as_text else vector.tolist())
                 for i, vector in enumerate(found)
             ],
             model=service.models.embedder.info.name,
@@ -166,7 +166,8 @@ def _task(wanted: EmbeddingsRequest) -> Task:
     return TASKS[said]
 
 
-def _base64(vector: Vector) -> str:
+def base64_of(vector: Vector) -> str:
+    """Its little-endian float32 bytes."""
     return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
 
 

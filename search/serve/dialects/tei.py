@@ -11,7 +11,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from search.errors import InputError
 from search.serve.dialects import work
 from search.serve.dialects.work import Text
 from search.serve.models import Task
@@ -92,8 +91,9 @@ def router(service: Service) -> APIRouter:
         """One vector for each text, or one in a list for a single text."""
         texts = [wanted.inputs] if isinstance(wanted.inputs, str) else wanted.inputs
         work.check_dimensions(service, wanted.dimensions)
+        work.check_size(service, texts)
         if wanted.truncate is False:
-            await _check_lengths(service, texts)
+            await work.check_lengths(service, texts, "inputs")
         task: Task = "query" if wanted.prompt_name == "query" else "passage"
         found = await work.vectors(request, service, texts, task)
         return [vector.tolist() for vector in found]
@@ -138,16 +138,6 @@ async def reranked(request: Request, service: Service, wanted: RerankRequest) ->
         )
         for i, one in work.best_first(scored)
     ]
-
-
-async def _check_lengths(service: Service, texts: list[str]) -> None:
-    tokens = work.Tokens(service)
-    for i, text in enumerate(texts):
-        if (found := await tokens.count(text)) > tokens.most:
-            raise InputError(
-                f"inputs[{i}] has {found} tokens; expected at most {tokens.most}: shorten it, or "
-                "let it be cut (truncate: true)"
-            )
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, Any]]:

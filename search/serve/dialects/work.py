@@ -111,6 +111,17 @@ def check_size(service: Service, texts: Sequence[str]) -> None:
         )
 
 
+async def check_lengths(service: Service, texts: Sequence[str], field: str) -> None:
+    """Raises InputError for a text that the embedding model would not read to its end."""
+    tokens = Tokens(service)
+    for i, text in enumerate(texts):
+        if (found := await tokens.count(text)) > tokens.most:
+            raise InputError(
+                f"{field}[{i}] has {found} tokens; expected at most {tokens.most}: shorten it, or "
+                "let it be cut (truncate)"
+            )
+
+
 def check_dimensions(service: Service, wanted: int | None) -> None:
     """Vectors have the dimensions they were trained with; cut off, they would mean less."""
     ours = service.models.dimensions
