@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
 import weaviate
+from service_process import free_port, service_process
 from store_support import HashedWords, entry
 from weaviate.classes.query import MetadataQuery, Rerank
 from weaviate_server import Server
@@ -29,7 +26,6 @@ from search.store.open import open_store
 from search.store.weaviate.store import WeaviateStore
 from search.types import Entry
 
-ROOT = Path(__file__).parents[2]
 TEXTS = [
     "Regular exercise and a diet low in salt help to prevent heart disease.",
     "Complications after heart surgery include infection and bleeding.",
@@ -45,26 +41,9 @@ def service(weaviate_server: Server) -> Iterator[subprocess.Popen[bytes]]:
     port = weaviate_server.service_port
     if port is None:
         pytest.skip("this Weaviate's modules are not set to call a service of ours")
-    command = [sys.executable, "-m", "search.serve", "--port", str(port)]
-    process = subprocess.Popen([*command, "--host", weaviate_server.service_host], cwd=ROOT)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/.well-known/ready", process)
+    at = f"{weaviate_server.service_host}:{port}"
+    with service_process("--weaviate", at, port=free_port()) as process:
         yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the service ended with status {process.returncode}"
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise AssertionError("the service was not ready in time")
 
 
 def entries() -> list[Entry]:

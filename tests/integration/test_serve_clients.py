@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import base64
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
+import re
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cohere
@@ -20,12 +15,12 @@ import openai
 import pytest
 from huggingface_hub import InferenceClient
 from prometheus_client.parser import text_string_to_metric_families
+from service_process import ROOT, free_port, service_process
 
 import config
 from search.embed import load_embedder
 from search.rerank import CrossEncoder
 
-ROOT = Path(__file__).parents[2]
 QUERY = "how can I keep my heart healthy"
 TEXTS = [
     "Complications after heart surgery include infection and bleeding.",
@@ -38,31 +33,12 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """`python -m search.serve` on a free port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "search.serve", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{url}/health", process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the service ended with status {process.returncode}"
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise AssertionError("the service was not ready in time")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service over an empty store."""
+    port = free_port()
+    store = tmp_path_factory.mktemp("service") / "store.db"
+    with service_process("--set", f"store={store}", port=port):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -183,14 +159,34 @@ def test_tei_embeddings_with_hugging_faces_client(url: str) -> None:
     assert float(one[0] @ ours) == pytest.approx(1, abs=1e-3)
 
 
-def test_what_was_asked_for_is_counted(url: str) -> None:
-    """Last in this file: the requests of the tests before have been counted."""
-    with urllib.request.urlopen(f"{url}/metrics") as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-    counted = {
-        sample.labels["protocol"]: sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "two_stage_rerank_requests_total"
-    }
-    assert counted["cohere"] >= 7
+def test_cohere_embeddings(v1: cohere.Client, v2: cohere.ClientV2) -> None:
+    ours = load_embedder(config.load()).encode_passages(TEXTS)
+    first = v1.embed(texts=TEXTS, model="m", input_type="search_document")
+    second = v2.embed(texts=TEXTS, model="m", input_type="search_query", embedding_types=["float"])
+    for found in (first.embeddings, second.embeddings.float_):
+        cosines = (np.array(found, np.float32) * ours).sum(axis=1)
+        assert cosines == pytest.approx(np.ones(len(TEXTS)), abs=1e-3)
+
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "service.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_the_documentation_run(
+    url: str, example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(example.replace("http://localhost:8090", url), {})
+    assert re.match(r"Walk daily\. 0\.\d|\(1, 384\)|384 \S", capsys.readouterr().out)
+
+
+def test_what_was_asked_for_is_counted(url: str, v2: cohere.ClientV2) -> None:
+    def counted() -> float:
+        with urllib.request.urlopen(f"{url}/metrics") as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        samples = [sample for family in families for sample in family.samples]
+        name, labels = "two_stage_rerank_requests_total", {"protocol": "cohere"}
+        return sum(s.value for s in samples if (s.name, s.labels) == (name, labels))
+
+    before = counted()
+    v2.rerank(model="m", query=QUERY, documents=["a"])
+    assert counted() == before + 1

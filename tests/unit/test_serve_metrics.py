@@ -110,7 +110,8 @@ def report(metrics: Metrics) -> None:
     metrics.watch_store(lambda: StoreInfo("sqlite", "here", 3, 5, None, "1"))
 
 
-DASHBOARD = json.loads((Path(__file__).parents[2] / "docs/grafana-dashboard.json").read_text())
+DOCS = Path(__file__).parents[2] / "docs"
+DASHBOARD = json.loads((DOCS / "grafana-dashboard.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 FROM_PROMETHEUS = {"instance", "job", "le", "__name__"}
 
@@ -145,13 +146,15 @@ def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_every_metric_of_the_service_is_on_the_dashboard() -> None:
+def test_every_metric_of_the_service_is_on_the_dashboard_and_documented() -> None:
     metrics = Metrics()
     report(metrics)
+    documented = (DOCS / "service.md").read_text(encoding="utf-8")
     asked = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         if family.name.startswith("two_stage") and not family.name.endswith("_created"):
             assert family.name in asked, family.name
+            assert f"`{family.name}" in documented, family.name
 
 
 def test_what_queue_cache_and_requests_report() -> None:
