@@ -150,7 +150,7 @@ def stop_in_time(server: Server, service: Service) -> None:
     while not server.should_exit:
         time.sleep(0.1)
     time.sleep(FINISH_SECONDS - 2)
-    service.stopping.set()
+    service.stop()
     time.sleep(STOP_SECONDS - FINISH_SECONDS + 2)
     print("search.serve: stopped in the middle of a batch", file=sys.stderr, flush=True)
     os._exit(0)  # threads that wait for a model cannot be ended otherwise

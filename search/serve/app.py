@@ -141,13 +141,23 @@ class Entrance:
         )
         try:
             await self.app(scope, body.receive, answer.send)
+        except asyncio.CancelledError:
+            if not self.service.stopping.is_set():
+                raise
+            # The time for what runs is over; who waits hears of it, rather than nothing.
+            await self._give_up(scope, receive, answer, 503, "the service stopped; ask again")
         except Exception:
             logger.exception("a request failed")
-            if not answer.status:
-                response = problem(Request(scope), 500, "a fault of the service: its log says more")
-                await response(scope, receive, answer.send)
+            fault = "a fault of the service: its log says more"
+            await self._give_up(scope, receive, answer, 500, fault)
         finally:
             body.close()
+
+    async def _give_up(
+        self, scope: Scope, receive: Receive, answer: _Answer, status: int, message: str
+    ) -> None:
+        if not answer.status:
+            await problem(Request(scope), status, message)(scope, receive, answer.send)
 
     def _note(self, scope: Scope, caller: Caller, answer: _Answer) -> None:
         """One line of log, and a measurement. The route is as declared: it names no document."""

@@ -59,6 +59,7 @@ LINES_AHEAD = 1000
 """Lines of an answer that wait for their reader; then the store waits for it, too …"""
 READER_SECONDS = 30.0
 """… but no longer than this, since nobody else can write meanwhile."""
+STOPPED = "the service stopped before the rest was stored; send it again"
 
 ACCEPTED = {
     "requestBody": {
@@ -291,7 +292,7 @@ class Upload:
             except (anyio.BrokenResourceError, TimeoutError):
                 raise
             except SearchError as error:
-                problem = str(error)
+                problem = STOPPED if self._service.stopping.is_set() else str(error)
             except Exception:
                 logger.exception("documents could not be stored")
                 problem = "a fault of the service: its log says more"
@@ -311,7 +312,7 @@ class Upload:
 
     def _report(self, outcome: Outcome) -> None:
         if self._service.stopping.is_set() or (self._caller and self._caller.left.is_set()):
-            raise Stopped("the service stopped before the rest was stored; send it again")
+            raise Stopped(STOPPED)
         self._counts[outcome.status] += 1
         self._write(DocumentLine.model_validate(asdict(outcome) | {"reason": _in_words(outcome)}))
 

@@ -19,6 +19,7 @@ from ingest.chunk import Chunker
 from search.errors import Overloaded, StoreError, StoreMissing, StoreUnavailable
 from search.searcher import Searcher
 from search.serve.admission import Admission
+from search.serve.caller import Caller, current_caller
 from search.serve.keys import Access
 from search.serve.models import Models
 from search.store import Store
@@ -66,6 +67,7 @@ class Service:
         self._threads = anyio.CapacityLimiter(THREADS)
         self._writer = asyncio.Lock()
         self._waiting_writers = 0
+        self._writing: Caller | None = None
         self.metrics.watch_store(lambda: self.searcher.store.describe())
 
     @classmethod
@@ -133,9 +135,11 @@ class Service:
             await self._writer.acquire()
         finally:
             self._waiting_writers -= 1
+        self._writing = current_caller.get()
         try:
             yield
         finally:
+            self._writing = None
             self._writer.release()
 
     @contextmanager
@@ -143,6 +147,12 @@ class Service:
         """The store, to change it. Raises StoreUnavailable where another process writes."""
         with self._write() as store:
             yield store
+
+    def stop(self) -> None:
+        """Cut off who writes: the models give up what they embed for it."""
+        self.stopping.set()
+        if (writing := self._writing) is not None:
+            writing.left.set()
 
     def close(self) -> None:
         """Finish what waits, then release the models and the store."""
