@@ -49,6 +49,16 @@ def utf8(text: str) -> str:
         raise argparse.ArgumentTypeError(f"'{printable(text)}' is not valid UTF-8") from None
 
 
+def program_version() -> str:
+    """Of the installed package; "unknown" in a clone that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("two-stage-search")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def say(message: str) -> None:
     """A message on standard error, which may have several lines."""
     print(printable(message, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201

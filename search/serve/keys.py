@@ -60,7 +60,7 @@ class Access:
             f"{address} can be reached from other machines, and there are no keys: set them, as in "
             'SEARCH_SERVE__KEYS="{team: write KEY, page: read KEY}" with a KEY from `openssl rand '
             "-hex 24`; or listen on 127.0.0.1 (--host). For Weaviate's modules alone, which send "
-            "no key, there is --weaviate HOST:PORT"
+            "no key, `two-stage serve` has --weaviate HOST:PORT"
         )
 
     def admit(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 import anyio
 from fastapi import APIRouter, Response
 
@@ -11,6 +9,7 @@ from search.errors import SearchError
 from search.serve.caller import current_caller
 from search.serve.service import Service
 from search.serve.shapes import Defaults, Live, Part, Ready, Status, StoreShape
+from search.terminal import program_version
 
 LOOK_SECONDS = 5.0
 """A store that does not answer in this time is away."""
@@ -86,12 +85,5 @@ def _status(service: Service) -> Status:
         fields={name: sorted(fields[name]) for name in sorted(fields)},
         defaults=Defaults.model_validate(service.settings, from_attributes=True),
         may_write=service.access.may_write(caller.key if caller else None),
-        version=_version(),
+        version=program_version(),
     )
-
-
-def _version() -> str:
-    try:
-        return version("two-stage-search")
-    except PackageNotFoundError:  # run from a clone that was never installed
-        return "unknown"

@@ -52,7 +52,8 @@ class Documents(ListStore):
         return StoredDocument("long", "Long", {"year": 2020}, source, "", (Passage(LONG),))
 
     def fields(self) -> Mapping[str, frozenset[Kind]]:
-        return {"year": frozenset({"number"})}
+        kinds: frozenset[Kind] = frozenset({"number"})
+        return {"year": kinds, "line\nbreak": kinds, "x" * 100: kinds}
 
 
 async def call(
@@ -76,6 +77,7 @@ async def test_a_model_is_told_what_the_documents_are_and_which_fields_they_have
     async with Client(server) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert "minutes of the town council" in (client.instructions or "")
+        assert client.server_info.version
     assert set(tools) == {"search", "get_document"}
     search = tools["search"]
     assert "passages of minutes of the town council" in (search.description or "")
