@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -40,6 +41,11 @@ class ServeSettings(BaseModel):
 
     cache_bytes: int = Field(ge=0)
     redis_url: SecretStr | None
+
+    shadow: str | None
+    canary: str | None
+    canary_share: float = Field(ge=0, le=1)
+    comparison_log: Path | None
 
     @field_validator("keys", mode="before")
     @classmethod

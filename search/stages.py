@@ -17,9 +17,16 @@ from search.order import (
     with_copies,
     with_probabilities,
 )
+from search.rerank import Scored
 from search.rerank.blend import Blend
 from search.rerank.gate import margin
-from search.rerank.provider import Reranker, RerankerProvider, in_short, log_fault
+from search.rerank.provider import (
+    Answered,
+    Reranker,
+    RerankerProvider,
+    in_short,
+    log_fault,
+)
 from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
 from search.types import (
@@ -53,7 +60,8 @@ class Search:
     ) -> None:
         self.store, self.info = store, info
         self.embedding = info.embedding.name if info.embedding else None
-        self.provider, self.settings = provider, settings
+        self.providers, self.provider = provider, provider.for_query(query)
+        self.settings = settings
         self.query, self.filters = query, filters
         self.clock = Clock(settings.deadline_ms)
         self.scored = 0
@@ -124,12 +132,23 @@ class Search:
         if not scored:
             raise NotRerankedError(self._too_late("before a passage was scored"), "deadline")
         self.scored, self.reranker = len(scored), reranker
-        blend = self._adapted(reranker.blend)
-        log_odds = [
-            blend.log_odds(pair.logit, fused=c.fused, cosine=c.cosine, bm25=c.bm25)
-            for pair, c in zip(scored, candidates, strict=False)
-        ]
-        return final_order(candidates, scored, log_odds, first)
+
+        def order(by: Reranker, scored: Sequence[Scored]) -> list[Hit]:
+            blend = self._adapted(by.blend)
+            log_odds = [
+                blend.log_odds(pair.logit, fused=c.fused, cosine=c.cosine, bm25=c.bm25)
+                for pair, c in zip(scored, candidates, strict=False)
+            ]
+            return final_order(candidates, scored, log_odds, first)
+
+        hits = order(reranker, scored)
+        if len(scored) == len(pairs):
+            self.providers.answered(
+                Answered(
+                    self.query, reranker, pairs, scored, lambda by, s: [h.id for h in order(by, s)]
+                )
+            )
+        return hits
 
     def _check_worth(self, first: Sequence[Hit]) -> None:
         if not self.settings.rerank:

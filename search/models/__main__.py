@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,13 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     version(command("check", "look at a version again, and say what is wrong", json=True))
     version(command("use", "make a version the current one"))
     command("rollback", "make the one before the current one")
+    shadow = command("shadow", "a service scores with this version too, and answers without it")
+    _add_trial(shadow)
+    canary = command("canary", "a service answers a share of the queries with this version")
+    _add_trial(canary)
+    canary.add_argument(
+        "--share", type=float, default=0.05, metavar="S", help="0–1 (default %(default)s)"
+    )
     version(command("remove", "delete a version that is not in use"))
     convert = command("convert", "weights published as a torch pickle, made into safetensors")
     convert.add_argument("source", type=utf8, metavar="FOLDER_OR_HUB_NAME", help="the model")
@@ -99,6 +107,12 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     on.add_argument("--log", type=Path, metavar="FILE", help="what a service with a shadow logged")
     _add_split(compare, "test", "compared on")
     return parser
+
+
+def _add_trial(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", type=utf8, metavar="NAME", help="a version's name")
+    which.add_argument("--off", action="store_true", help="end the trial")
 
 
 def _add_split(parser: argparse.ArgumentParser, default: str, what: str) -> None:
@@ -149,7 +163,9 @@ def list_versions(args: argparse.Namespace, registry: Registry, settings: config
     current = registry.current
     versions = [registry.get(name) for name in registry.names()]
     if args.json:
-        print(json_text({"current": current, "versions": [_as_json(v) for v in versions]}, 2))
+        found = [_as_json(version) for version in versions]
+        trial = asdict(registry.trial)
+        print(json_text({"current": current, "trial": trial, "versions": found}, 2))
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -209,12 +225,35 @@ def check(args: argparse.Namespace, registry: Registry, settings: config.Setting
 
 def use(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
     registry.use(args.name)
+    version = registry.find(args.name)
+    for failed in [] if version is None else [c.name for c in version.checks if not c.passed]:
+        say(f"models: {args.name} was added although a check failed: {failed}")
     _say_current(args.name, settings)
     return 0
 
 
 def rollback(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
     _say_current(registry.rollback(), settings)
+    return 0
+
+
+def shadow(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    registry.set_trial(replace(registry.trial, shadow=args.name))
+    return _say_trial(registry)
+
+
+def canary(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
+    if not 0 <= args.share <= 1:
+        raise InputError(f"--share is {args.share:g}; expected a share of the queries, 0 to 1")
+    registry.set_trial(replace(registry.trial, canary=args.name, canary_share=args.share))
+    return _say_trial(registry)
+
+
+def _say_trial(registry: Registry) -> int:
+    trial = registry.trial
+    print(f"shadow: {trial.shadow or 'none'}")
+    share = f", {trial.canary_share:g} of the queries" if trial.canary else ""
+    print(f"canary: {trial.canary or 'none'}{share}")
     return 0
 
 
@@ -362,6 +401,8 @@ COMMANDS = {
     "check": check,
     "use": use,
     "rollback": rollback,
+    "shadow": shadow,
+    "canary": canary,
     "remove": remove,
     "compare": compare,
     "convert": convert,

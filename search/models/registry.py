@@ -1,6 +1,6 @@
 """Versions of rerankers in one folder, by name: pinned by hash, switched and taken back.
 
-    state.json             the version in use, and those in use before it
+    state.json             the version in use, those in use before it, and those on trial
     NAME/manifest.json     where it came from, the hash of every file, what its checks gave
     NAME/rerank.json       its calibration and blend, where it has one
     NAME/files/            the copy; a version that refers to a folder elsewhere has none
@@ -80,6 +80,16 @@ class Version:
         return _digest(self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Versions that a service tries beside the one in use: `shadow` scores, and answers nothing;
+    `canary` answers this share of the queries."""
+
+    shadow: str | None = None
+    canary: str | None = None
+    canary_share: float = 0.05
+
+
 class Registry:
     """The versions in `root`. Any number of processes may read while one writes."""
 
@@ -117,11 +127,21 @@ class Registry:
     @property
     def history(self) -> list[str]:
         """The versions used, the current one last; `rollback` goes back one. Raises ModelError."""
+        return self._state[0]
+
+    @property
+    def trial(self) -> Trial:
+        """What a service is to try. Raises ModelError."""
+        return self._state[1]
+
+    @property
+    def _state(self) -> tuple[list[str], Trial]:
         path = self.root / STATE
         try:
-            return [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["used"]]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return [str(name) for name in content["used"]], Trial(**content["trial"])
         except FileNotFoundError:
-            return []
+            return [], Trial()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{path}: cannot be read ({error!r}): delete it, then choose with "
@@ -150,14 +170,22 @@ class Registry:
             self._write_state(used[:-1])
             return before
 
+    def set_trial(self, trial: Trial) -> None:
+        """What a service is to try from now on. Raises InputError, or ModelError if one changed."""
+        for name in (trial.shadow, trial.canary):
+            if name not in (None, SHIPPED):
+                check_unchanged(self.get(name))
+        with self._locked():
+            self._write_state(self.history, trial)
+
     def remove(self, name: str) -> None:
         """Delete a version that is not in use; a folder that it refers to stays. InputError."""
         self.get(name)
         with self._locked():
-            if name == self.current:
+            if name in (self.current, self.trial.shadow, self.trial.canary):
                 raise InputError(
                     f"version {name!r} is in use: `two-stage models use` another one, or "
-                    "`rollback`, then remove it"
+                    "`rollback`, and end its trial (`shadow --off`, `canary --off`), then remove it"
                 )
             self._write_state([used for used in self.history if used != name])
             gone = self.root / f"{GONE}{name}-{os.getpid()}"
@@ -203,8 +231,9 @@ class Registry:
                 f"another name, or `two-stage models remove {name}` first"
             )
 
-    def _write_state(self, used: Sequence[str]) -> None:
-        _write_json(self.root / STATE, {"used": list(used)})
+    def _write_state(self, used: Sequence[str], trial: Trial | None = None) -> None:
+        content = {"used": list(used), "trial": asdict(self.trial if trial is None else trial)}
+        _write_json(self.root / STATE, content)
 
     def _make_root(self) -> None:
         try:

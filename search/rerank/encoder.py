@@ -16,7 +16,7 @@ from search.models.folder import config_fingerprint, fingerprint, read_json, wei
 from search.models.registry import MODELS
 from search.models.remembered import remember
 from search.models.tokens import Span
-from search.rerank.checkpoint import Checkpoint, open_checkpoint
+from search.rerank.checkpoint import open_checkpoint
 from search.rerank.windows import PairEncoder
 
 PROBE_QUERY = "how to prevent heart disease"
@@ -107,9 +107,9 @@ class CrossEncoder:
             )
         except ModelError as error:
             raise CheckpointError(str(error)) from None
-        folder = checkpoint.folder
+        self._folder = folder = checkpoint.folder
         files = [*weight_files(folder), folder / "config.json", folder / "tokenizer.json"]
-        remember(f"probe {self._engine.placement}", files, lambda: self._probe(checkpoint))
+        remember(f"probe {self._engine.placement}", files, lambda: self.probe())
 
     @classmethod
     def load(cls, settings: Settings) -> CrossEncoder:
@@ -199,12 +199,12 @@ class CrossEncoder:
                 best[window.pair] = Scored(logit, window.span)
         return [replace(best[i], tokens=tokens) for i, tokens in enumerate(read)]
 
-    def _probe(self, checkpoint: Checkpoint) -> str:
+    def probe(self) -> str:
         """Refuse weights that cannot tell an obviously right text from an obviously wrong one."""
         right, wrong = self.score(PROBE_QUERY, [PROBE_RIGHT, PROBE_WRONG], raw=True)
         if right - wrong < PROBE_MARGIN:
             raise CheckpointError(
-                f"{checkpoint.folder}: to {PROBE_QUERY!r} it gave {right:.3f} for a text that "
+                f"{self._folder}: to {PROBE_QUERY!r} it gave {right:.3f} for a text that "
                 f"answers it and {wrong:.3f} for one that does not; expected the first higher by "
                 f"{PROBE_MARGIN} at least. These weights are untrained, damaged, or not a reranker"
             )

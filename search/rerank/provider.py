@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock, Thread
 from typing import Protocol
@@ -42,6 +43,20 @@ class Reranker(Protocol):
 
         With `seconds`, only as many of the first pairs as can be read in that time.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A query that a reranker has scored all candidates of.
+
+    `order` gives the documents, best first, by any reranker's scores of the same `pairs`.
+    """
+
+    query: str
+    by: Reranker
+    pairs: Sequence[tuple[str, str]]
+    scored: Sequence[Scored]
+    order: Callable[[Reranker, Sequence[Scored]], list[str]]
 
 
 class RerankerProvider:
@@ -96,6 +111,13 @@ class RerankerProvider:
     def ready(self) -> bool:
         """Whether `get` answers without waiting."""
         return self._attempt is not None and self._attempt.done()
+
+    def for_query(self, query: str) -> RerankerProvider:
+        """The one that answers this query; a service may have several."""
+        return self
+
+    def answered(self, answer: Answered) -> None:
+        """A query was answered; a service may have others look at it, too."""
 
     def start(self) -> None:
         """Begin to load, unless that has been done; returns at once."""

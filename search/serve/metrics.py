@@ -34,6 +34,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 PLACES = (0, 1, 2, 3, 5, 10, 20, 50)
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+TAUS = (-0.5, 0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
 TOKENS = (64, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 STORE_SECONDS = 30.0
 """A store is counted at most so often: of millions of passages that takes a while."""
@@ -91,6 +92,19 @@ class Metrics:
         self._models = gauge("model_info", "1 for each model in use", "part", "name", "revision")
         self._model_labels: dict[Part, tuple[str, str, str]] = {}
         self._protocols = counter("rerank_requests", "Rerank requests by protocol", "protocol")
+        self._roles = counter(
+            "answers_by_role", "Queries given to the current or the canary", "role"
+        )
+        self._opinions = counter(
+            "second_opinions", "Answers that another version was to score, too", "outcome"
+        )
+        self._tau = histogram(
+            "second_opinion_tau", "Kendall's tau of the order answered and the other one", TAUS
+        )
+        self._other_top = counter(
+            "second_opinion_other_top", "Second opinions with another document first"
+        )
+        self._switches = counter("model_switches", "Versions taken into use, or refused", "outcome")
 
     def searched(self, ranking: Ranking) -> None:
         """A search has its answer."""
@@ -146,6 +160,23 @@ class Metrics:
     def reranked_for(self, protocol: str) -> None:
         """A rerank request came in this protocol; several of them share one route."""
         self._protocols.labels(protocol).inc()
+
+    def answered_by(self, role: Literal["current", "canary"]) -> None:
+        """A query goes to this version."""
+        self._roles.labels(role).inc()
+
+    def second_opinion(
+        self, outcome: Literal["compared", "dropped", "failed"], tau: float = 1.0, same: bool = True
+    ) -> None:
+        """Another version was to score an answer; `tau` says how far the two orders agree."""
+        self._opinions.labels(outcome).inc()
+        if outcome == "compared":
+            self._tau.observe(tau)
+            self._other_top.inc(not same)
+
+    def switched(self, outcome: Literal["switched", "refused"]) -> None:
+        """Another version was to be taken into use, or on trial."""
+        self._switches.labels(outcome).inc()
 
     def model(self, part: Part, info: Mapping[str, Any]) -> None:
         """This model answers from now on, in place of the one before."""

@@ -8,20 +8,31 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from config import Settings
+from config import Settings, change
 from search.embed import PassageTokenizer, load_embedder
 from search.errors import ModelError
+from search.models.registry import CURRENT, Registry
 from search.models.tokens import Tokenizer
 from search.rerank import Blend, CrossEncoder, Scored
 from search.rerank.cache import CachedReranker, ScoreCache, open_cache
 from search.rerank.checkpoint import find_tokenizer
 from search.rerank.provider import Reranker, RerankerProvider
 from search.serve.caller import current_caller
+from search.serve.lineup import (
+    Follower,
+    Line,
+    Lineup,
+    Named,
+    Roles,
+    SecondOpinions,
+    named,
+)
 from search.serve.metrics import Metrics
 from search.serve.queue import Answer, FairQueue
 from search.store import Embedder
@@ -52,7 +63,7 @@ class Encoder(Embedder, Protocol):
 class Models:
     """Vectors and scores for any number of callers at once.
 
-    `embedder` and `provider` are for a Searcher, whose threads wait; `vectors` and `scores` give
+    `embedder` and `provider` are for a Searcher, whose threads wait; `vectors` and `line` give
     futures. All of them go through the same two queues.
     """
 
@@ -82,31 +93,22 @@ class Models:
             max_wait=max_wait,
         )
         self.embedder = QueuedEmbedder(embedder, self._vectors)
-        self.reranker: QueuedReranker | None = None
-        self._cached: CachedReranker | None = None
         self._cache = cache
         self._lookups = ThreadPoolExecutor(LOOKUPS, "score cache")
-        if reranker is not None:
-            self.reranker = QueuedReranker(
-                reranker,
-                FairQueue(
-                    reranker.score_pairs,
-                    "reranker",
-                    metrics,
-                    batch_tokens=batch_tokens,
-                    max_wait=max_wait,
-                ),
-            )
-            self._cached = CachedReranker(self.reranker, cache, identity) if cache else None
-        self.provider = RerankerProvider(
-            lambda: self._cached or _present(self.reranker),
-            blend=lambda: Blend() if reranker is None else reranker.blend,
-            tokenizer=lambda: tokenizer,
+        self._scores: FairQueue[tuple[Reranker, Pair], Scored] = FairQueue(
+            _by_model,
+            "reranker",
+            metrics,
+            batch_tokens=batch_tokens,
+            max_wait=max_wait,
         )
-        metrics.model("embedder", asdict(embedder.info))
+        self.lineup: Lineup | None = None
+        self._follower: Follower | None = None
         if reranker is not None:
-            metrics.model("reranker", reranker.info)
-            self.provider.get()
+            name = Named(str(reranker.info["name"]), "")
+            self.lineup = Lineup(Roles(self._line(name, reranker, tokenizer, identity)), metrics)
+        self.provider = self.lineup or RerankerProvider(lambda: _present(None).get())
+        metrics.model("embedder", asdict(embedder.info))
 
     @classmethod
     def load(cls, settings: Settings, metrics: Metrics | None = None) -> Self:
@@ -122,27 +124,64 @@ class Models:
             return cls(
                 embedder, None, metrics=metrics, batch_tokens=batch_tokens, max_wait=max_wait
             )
-        reranker = CrossEncoder.load(settings)
-        return cls(
+        registry = Registry(settings.models)
+        current = registry.current if settings.model == CURRENT else settings.model
+        name = named(current, registry)
+        models = cls(
             embedder,
-            reranker,
+            None,
             metrics=metrics,
-            tokenizer=find_tokenizer(settings.model),
             cache=open_cache(settings, metrics.cache, lambda: metrics.fallback("cache")),
-            identity=lambda: reranker.identity,
             batch_tokens=batch_tokens,
             max_wait=max_wait,
         )
+        models.provider = models.lineup = Lineup(Roles(models._loaded(name, settings)), metrics)
+        models.lineup.second_opinions = SecondOpinions(
+            models._scores.is_idle, metrics, settings.serve.comparison_log
+        )
+        models._follower = Follower(
+            models.lineup, settings, lambda name: models._loaded(name, settings), metrics
+        )
+        models._follower.start()
+        return models
+
+    def _loaded(self, name: Named, settings: Settings) -> Line:
+        """A model that has scored a known pair rightly. Raises ModelError, ConfigError."""
+        reranker = CrossEncoder.load(change(settings, model=name.name))
+        reranker.probe()
+        tokenizer = find_tokenizer(name.name, settings.models)
+        return self._line(name, reranker, tokenizer, lambda: reranker.identity)
+
+    def _line(
+        self,
+        name: Named,
+        reranker: Reranker,
+        tokenizer: Tokenizer | None,
+        identity: Callable[[], str],
+    ) -> Line:
+        """A model behind the queue, and behind the cache if there is one."""
+        queued = QueuedReranker(reranker, self._scores)
+        cached = CachedReranker(queued, self._cache, identity) if self._cache else None
+        answering = cached or queued
+        provider = RerankerProvider(
+            lambda: answering, blend=lambda: reranker.blend, tokenizer=lambda: tokenizer
+        )
+        provider.get()
+        return Line(name, answering, provider, partial(self._submit, queued, cached))
 
     @property
     def reranks(self) -> bool:
         """Whether there is a reranker."""
-        return self.reranker is not None
+        return self.lineup is not None
 
     @property
-    def blend(self) -> Blend:
-        """What makes probabilities of logits. Raises ModelError without a reranker."""
-        return _present(self.reranker).blend
+    def reranker(self) -> Reranker:
+        """The current one. Raises ModelError without a reranker."""
+        return _present(self.lineup).roles.current.reranker
+
+    def line(self, query: str) -> Line:
+        """The reranker that answers this query. Raises ModelError without one."""
+        return _present(self.lineup).line(query)
 
     @property
     def dimensions(self) -> int:
@@ -157,10 +196,9 @@ class Models:
         cut = [text[:MAX_CHARACTERS] for text in texts]
         return self._vectors.submit([(task, text) for text in cut], list(map(tokens, cut)))
 
-    def scores(self, query: str, texts: Sequence[str]) -> Answer[Scored]:
-        """One result for each text, in order. Raises Overloaded, Stopped, ModelError."""
-        pairs = [(query, text) for text in texts]
-        reranker, cached = _present(self.reranker), self._cached
+    def _submit(
+        self, reranker: QueuedReranker, cached: CachedReranker | None, pairs: Sequence[Pair]
+    ) -> Answer[Scored]:
         if cached is None:
             return reranker.submit(pairs)
         answer: Answer[Scored] = Answer()
@@ -170,23 +208,22 @@ class Models:
 
     def fault(self) -> dict[str, str]:
         """Why a part ("embedder", "reranker") is not expected to answer; empty when all is well."""
-        faults = {
-            "embedder": self._vectors.fault(),
-            "reranker": None if self.reranker is None else self.reranker.queue.fault(),
-        }
+        faults = {"embedder": self._vectors.fault(), "reranker": self._scores.fault()}
         return {name: fault for name, fault in faults.items() if fault is not None}
 
     def meta(self) -> dict[str, Any]:
         """What runs here."""
-        reranker = None if self.reranker is None else dict(self.reranker.info)
+        reranker = None if self.lineup is None else dict(self.reranker.info)
         return {"embedding": asdict(self.embedder.info), "reranker": reranker}
 
     def close(self) -> None:
         """Finish what waits."""
+        if self._follower is not None:
+            self._follower.close()
+        self.provider.close()
         self._lookups.shutdown()
         self._vectors.close()
-        if self.reranker is not None:
-            self.reranker.queue.close()
+        self._scores.close()
         if self._cache is not None:
             self._cache.close()
 
@@ -232,9 +269,9 @@ class QueuedEmbedder:
 class QueuedReranker:
     """A cross-encoder for threads that wait: they share batches."""
 
-    def __init__(self, model: Reranker, queue: FairQueue[Pair, Scored]) -> None:
+    def __init__(self, model: Reranker, queue: FairQueue[tuple[Reranker, Pair], Scored]) -> None:
         self._model = model
-        self.queue = queue
+        self._queue = queue
 
     @property
     def info(self) -> Mapping[str, str | int]:
@@ -256,15 +293,15 @@ class QueuedReranker:
         if caller is not None and caller.deadline is not None:
             deadline = min(deadline, caller.deadline)
         # Not bounded: a search was admitted before it began.
-        return self.queue.result(self.submit(pairs, deadline, bounded=False), deadline)
+        return self._queue.result(self.submit(pairs, deadline, bounded=False), deadline)
 
     def submit(
         self, pairs: Sequence[Pair], deadline: float = math.inf, *, bounded: bool = True
     ) -> Answer[Scored]:
         """The same for one who does not wait. Raises Overloaded, Stopped, ModelError."""
         cut = [(query, text[:MAX_CHARACTERS]) for query, text in pairs]
-        return self.queue.submit(
-            cut,
+        return self._queue.submit(
+            [(self._model, pair) for pair in cut],
             [tokens(query) + tokens(text) for query, text in cut],
             deadline=deadline,
             bounded=bounded,
@@ -311,7 +348,18 @@ def _score_rest(
     rest.add_done_callback(complete)
 
 
-def _present(reranker: QueuedReranker | None) -> QueuedReranker:
-    if reranker is None:
+def _by_model(items: Sequence[tuple[Reranker, Pair]]) -> list[Scored]:
+    """Each pair scored by the model that it was queued for."""
+    models = {id(model): model for model, _ in items}
+    scored: dict[int, Scored] = {}
+    for model in models.values():
+        positions = [i for i, (its, _) in enumerate(items) if its is model]
+        found = model.score_pairs([items[i][1] for i in positions])
+        scored |= zip(positions, found, strict=True)
+    return [scored[i] for i in range(len(items))]
+
+
+def _present(lineup: Lineup | None) -> Lineup:
+    if lineup is None:
         raise ModelError("this service runs without a reranker (rerank: false)")
-    return reranker
+    return lineup

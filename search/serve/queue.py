@@ -215,6 +215,10 @@ class FairQueue(Generic[Item, Result]):
             elapsed = time.monotonic() - self._batch_since
             return self._speed.seconds(ahead) + max(0.0, running - elapsed)
 
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nobody waits."""
+        return not self._batch and not self._waiting()
+
     def fault(self) -> str | None:
         """Why no answers are to be expected, or None."""
         if self._died is not None:

@@ -106,6 +106,9 @@ def report(metrics: Metrics) -> None:
     metrics.rejected("too large")
     metrics.reranked_for("cohere")
     metrics.request("/search", 200, 0.5)
+    metrics.answered_by("canary")
+    metrics.second_opinion("compared", 0.5, same=False)
+    metrics.switched("switched")
     metrics.model("embedder", {"name": "mini", "revision": "e1"})
     metrics.watch_store(lambda: StoreInfo("sqlite", "here", 3, 5, None, "1"))
 

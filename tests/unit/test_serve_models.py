@@ -19,6 +19,7 @@ from search.rerank.cache.sqlite import SqliteScores
 from search.serve.caller import Caller, current_caller
 from search.serve.metrics import Metrics
 from search.serve.models import MAX_CHARACTERS, Models, tokens
+from search.serve.queue import Answer
 
 QUERY = "prevent heart disease"
 TEXTS = ["no match", "prevent heart disease", "heart", "heart"]
@@ -44,6 +45,10 @@ class Counting(Share):
         return super().score_pairs(pairs)
 
 
+def scores(models: Models, query: str, texts: Sequence[str]) -> Answer[Scored]:
+    return models.line(query).submit([(query, text) for text in texts])
+
+
 @pytest.fixture
 def model() -> Counting:
     return Counting()
@@ -62,9 +67,12 @@ def models(model: Counting, tmp_path: Path) -> Iterator[Models]:
 
 def test_threads_and_futures_share_queue_and_cache(models: Models, model: Counting) -> None:
     waited = models.provider.get().score_pairs([(QUERY, text) for text in TEXTS])
-    assert models.scores(QUERY, TEXTS).result(5) == waited
+    assert scores(models, QUERY, TEXTS).result(5) == waited
     assert model.read == TEXTS[:3]
-    assert [s.logit for s in models.scores(QUERY, ["heart", "disease"]).result(5)] == [1 / 3, 1 / 3]
+    assert [s.logit for s in scores(models, QUERY, ["heart", "disease"]).result(5)] == [
+        1 / 3,
+        1 / 3,
+    ]
     assert model.read == [*TEXTS[:3], "disease"]
     shown = models.metrics.exposition().decode()
     assert 'two_stage_cache_lookups_total{result="hit"} 5.0' in shown
@@ -73,20 +81,20 @@ def test_threads_and_futures_share_queue_and_cache(models: Models, model: Counti
 
 def test_what_the_model_cannot_read_is_its_callers_fault(models: Models) -> None:
     with pytest.raises(QueryTooLong):
-        models.scores("x" * 101, ["a"]).result(5)
-    assert len(models.scores(QUERY, ["a"]).result(5)) == 1
+        scores(models, "x" * 101, ["a"]).result(5)
+    assert len(scores(models, QUERY, ["a"]).result(5)) == 1
 
 
 def test_an_answer_that_is_abandoned_frees_its_place(models: Models, model: Counting) -> None:
     model.go.clear()
-    first = models.scores(QUERY, ["a"])
+    first = scores(models, QUERY, ["a"])
     assert model.entered.wait(5)
-    second = models.scores(QUERY, ["b"])
+    second = scores(models, QUERY, ["b"])
     time.sleep(0.05)
     second.abandon()
     model.go.set()
     assert len(first.result(5)) == 1
-    assert len(models.scores(QUERY, ["c"]).result(5)) == 1
+    assert len(scores(models, QUERY, ["c"]).result(5)) == 1
     assert model.read == ["a", "c"]
 
 
@@ -94,7 +102,7 @@ def test_a_closed_service_says_that_it_stops(model: Counting) -> None:
     models = Models(Lengths(), model)
     models.close()
     with pytest.raises(Stopped):
-        models.scores(QUERY, ["a"])
+        scores(models, QUERY, ["a"])
     with pytest.raises(Stopped):
         models.embedder.encode_query("a")
 
@@ -103,7 +111,7 @@ def test_without_a_reranker_there_is_none(tmp_path: Path) -> None:
     models = Models(Lengths(), None)
     assert not models.reranks
     with pytest.raises(ModelError, match="without a reranker"):
-        models.scores(QUERY, ["a"])
+        scores(models, QUERY, ["a"])
     with pytest.raises(ModelError, match="without a reranker"):
         models.provider.get()
     models.close()

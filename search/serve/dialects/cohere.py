@@ -23,7 +23,6 @@ from pydantic import (
 )
 
 from search.errors import InputError
-from search.rerank import Scored
 from search.serve.dialects import work
 from search.serve.dialects.work import Text
 from search.serve.service import Service
@@ -166,24 +165,21 @@ async def reranked(
     read = texts if most is None else await work.Tokens(service).cut(texts, most)
     scored = await work.scores(request, service, wanted.query, read, "cohere")
     tokens = sum(one.tokens for one in scored)
-    name = work.reranker_name(service)
+    name = scored.model
     return RerankAnswer(
         id=work.request_id(),
         model=name,
-        results=_results(service, wanted, scored, texts),
+        results=_results(wanted, scored, texts),
         usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
         meta=meta(version, tokens, wanted.model, name),
     )
 
 
-def _results(
-    service: Service, wanted: RerankRequest, scored: Sequence[Scored], texts: Sequence[str]
-) -> list[Result]:
-    probability = service.models.blend.probability
+def _results(wanted: RerankRequest, scored: work.Scores, texts: Sequence[str]) -> list[Result]:
     return [
         Result(
             index=i,
-            relevance_score=probability(one.logit),
+            relevance_score=scored.probability(one.logit),
             document=_fields(wanted.documents[i], texts[i]) if wanted.return_documents else None,
         )
         for i, one in work.best_first(scored, wanted.top_n or None)

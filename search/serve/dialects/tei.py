@@ -129,12 +129,11 @@ def router(service: Service) -> APIRouter:
 async def reranked(request: Request, service: Service, wanted: RerankRequest) -> list[Rank]:
     """The texts best first."""
     scored = await work.scores(request, service, wanted.query, wanted.texts, "tei")
-    probability = service.models.blend.probability
     return [
         Rank(
             index=i,
             text=wanted.texts[i] if wanted.return_text else None,
-            score=one.logit if wanted.raw_scores else probability(one.logit),
+            score=one.logit if wanted.raw_scores else scored.probability(one.logit),
         )
         for i, one in work.best_first(scored)
     ]

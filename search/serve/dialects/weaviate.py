@@ -96,7 +96,7 @@ def router(service: Service) -> APIRouter:
 async def reranked(request: Request, service: Service, wanted: RerankRequest) -> RerankAnswer:
     """Probabilities in input order."""
     found = await work.scores(request, service, wanted.query, wanted.documents, "weaviate")
-    chances = [service.models.blend.probability(scored.logit) for scored in found]
+    chances = [found.probability(scored.logit) for scored in found]
     pairs = zip(wanted.documents, chances, strict=True)
     return RerankAnswer(
         query=wanted.query,

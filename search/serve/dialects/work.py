@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 from search.embed import PassageTokenizer
 from search.errors import InputError, ModelError, Stopped
 from search.rerank import Scored
+from search.rerank.provider import Reranker
 from search.serve.caller import current_caller
 from search.serve.models import MAX_CHARACTERS, Task, Vector
 from search.serve.queue import Answer, Result
@@ -30,9 +31,18 @@ Text = Annotated[str, BeforeValidator(_whole)]
 nothing could be sent back that has one."""
 
 
+class Scores(list[Scored]):
+    """Results in input order, and the model that they are of."""
+
+    def __init__(self, scored: Sequence[Scored], by: Reranker) -> None:
+        super().__init__(scored)
+        self.model = str(by.info["name"])
+        self.probability = by.blend.probability
+
+
 async def scores(
     request: Request, service: Service, query: str, texts: Sequence[str], protocol: str
-) -> list[Scored]:
+) -> Scores:
     """One result for each text, in order. Raises HTTPException 501 without a reranker."""
     request.state.protocol = protocol  # an error from here on has this protocol's shape
     service.metrics.reranked_for(protocol)
@@ -41,10 +51,11 @@ async def scores(
     if not query.strip():
         raise InputError("the query is empty: expected some words, for example a question")
     check_size(service, texts)
-    found = await result(request, service.models.scores(query, texts))
+    line = service.models.line(query)
+    found = await result(request, line.submit([(query, text) for text in texts]))
     if not all(math.isfinite(scored.logit) for scored in found):
         raise ModelError("the reranker gave a score that is not a number")
-    return found
+    return Scores(found, line.reranker)
 
 
 async def vectors(
@@ -73,11 +84,6 @@ def best_first(scored: Sequence[Scored], top: int | None = None) -> list[tuple[i
     """Positions in the request with their results; equal ones keep their order."""
     # By logit, not by probability, which is 1.0 for all that are large.
     return sorted(enumerate(scored), key=lambda pair: -pair[1].logit)[:top]
-
-
-def reranker_name(service: Service) -> str:
-    """The model that answers, whichever was asked for."""
-    return str((service.models.meta()["reranker"] or {}).get("name"))
 
 
 def request_id() -> str:
