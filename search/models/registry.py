@@ -139,7 +139,7 @@ class Registry:
         path = self.root / STATE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return [str(name) for name in content["used"]], Trial(**content["trial"])
+            return [str(name) for name in content["used"]], Trial(**content.get("trial", {}))
         except FileNotFoundError:
             return [], Trial()
         except (OSError, ValueError, KeyError, TypeError) as error:
