@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from search.errors import InputError
 from search.filters import parse_filters
 from search.rerank import CrossEncoder
 from search.rerank.provider import in_short
@@ -19,10 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def run_search(searcher: Searcher, query: str, arguments: Mapping[str, Any]) -> Ranking:
-    """As `Searcher.search`, but filters may be text (`year>=2020`), and a failed reranking is
-    logged."""
-    given = {name: value for name, value in arguments.items() if value is not None}
-    ranking = searcher.search(query, **given | {"filters": conditions(given.get("filters", ()))})
+    """As `Searcher.search`, but filters may be text, and a failed reranking is logged."""
+    filters = conditions(arguments.get("filters") or ())
+    ranking = searcher.search(query, **{**arguments, "filters": filters})
     if ranking.failed or ranking.reranked == "partial":
         logger.warning("%s: the rest is in the first stage's order", ranking.reason)
     return ranking
@@ -63,6 +63,7 @@ def hit_metadata(ranking: Ranking, hit: Hit) -> dict[str, Any]:
         "retrieval_score": hit.retrieval_score,
         "reranked": ranking.reranked,
         "reason": ranking.reason,
+        "notes": list(ranking.notes),
     }
     own = {
         f"metadata.{name}" if name in found else name: list(v) if isinstance(v, tuple) else v
@@ -76,8 +77,11 @@ def rerank(
 ) -> list[tuple[int, dict[str, Any]]]:
     """(position in `texts`, metadata) of the best `top_k`, best first; `texts` are (title, text).
 
-    Where the cross-encoder fails, they stay in the order in which they came, and say so.
+    Where the cross-encoder fails, they stay in the order in which they came, and say so. Raises
+    InputError for a `top_k` below 1.
     """
+    if top_k is not None and top_k < 1:
+        raise InputError(f"found top_k={top_k}, expected 1 or more, or None for all")
     order, reason = _order(encoder, query, texts, top_k)
     return [
         (

@@ -41,6 +41,8 @@ def test_metadata_say_where_a_hit_comes_from_and_how_it_was_ranked() -> None:
     assert passage_id(heart) == "heart#3"
     found = hit_metadata(ranking, heart)
     assert 0.9 < found.pop("probability") == found.pop("score") < 1
+    (note,) = found.pop("notes")
+    assert "not calibrated for table" in note
     assert found == {
         "id": "heart",
         "title": "Heart",
@@ -73,6 +75,13 @@ def test_arguments_pass_through_and_none_is_as_the_settings_say() -> None:
     assert len(run_search(ours, "q", {"limit": 1}).hits) == 1
     with pytest.raises(TypeError, match="candidate"):
         run_search(ours, "q", {"candidate": 5})
+
+
+def test_none_is_passed_on_where_it_means_never() -> None:
+    ours = searcher(gate=0.0)
+    gated = run_search(ours, "q", {})
+    assert gated.cause == "gate"
+    assert run_search(ours, "q", {"gate": None}).reranked is True
 
 
 def test_filters_are_text_or_conditions() -> None:
@@ -121,3 +130,8 @@ def test_a_query_that_the_model_cannot_read_is_not_scored() -> None:
     ((index, found),) = rerank(TableEncoder({"one": 9.0}), "心臓病", [("", "one")], None)
     assert (index, found["reranked"], found["probability"]) == (0, False, None)
     assert found["reason"] == "the reranker cannot read this query (Han)"
+
+
+def test_a_top_k_below_one_is_refused() -> None:
+    with pytest.raises(InputError, match="top_k=0"):
+        rerank(TableEncoder({}), "q", [("", "one")], 0)
