@@ -7,12 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.engine.batches import Batch
-from search.engine.graph import Graph, ov
+from search.engine.graph import BertGraph, Graph, ov
+from search.engine.modernbert import ModernBertGraph
 from search.engine.placement import Placement
 from search.errors import ModelError
 from search.models.folder import read_json, weight_files
@@ -34,7 +36,7 @@ class OpenVinoModel:
         self.parallel = min(MAX_STREAMS, os.cpu_count() or 1)
         self._weights = Weights(weight_files(folder))
         try:
-            graph = Graph(read_json(folder / "config.json"), self._weights)
+            graph = _graph(read_json(folder / "config.json"), self._weights)
             model = graph.build(head)
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from None
@@ -78,3 +80,8 @@ class OpenVinoModel:
             return rows
         finally:
             self._idle.put(request)
+
+
+def _graph(config: dict[str, Any], weights: Weights) -> Graph:
+    kind = ModernBertGraph if config["model_type"] == "modernbert" else BertGraph
+    return kind(config, weights)

@@ -22,6 +22,7 @@ PREFIXES = {
     "roberta": "roberta.",
     "xlm-roberta": "roberta.",
     "camembert": "roberta.",
+    "modernbert": "model.",
 }
 ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "relu": "relu"}
 
@@ -77,10 +78,21 @@ def graph_knows(config: dict[str, Any]) -> bool:
     """Whether OpenVINO can run a model with this config.json."""
     return (
         config.get("model_type") in PREFIXES
-        and config.get("hidden_act", "gelu") in ACTIVATIONS
+        and activation_of(config) in ACTIVATIONS
+        and config.get("classifier_activation", "gelu") in ACTIVATIONS
         and config.get("position_embedding_type", "absolute") == "absolute"
+        and not config.get("rope_scaling")
+        and all(
+            (rotation or {}).get("rope_type", "default") == "default"
+            for rotation in (config.get("rope_parameters") or {}).values()
+        )
         and not config.get("is_decoder")
     )
+
+
+def activation_of(config: dict[str, Any]) -> str:
+    """What the layers' inner part is passed through; the key depends on the architecture."""
+    return str(config.get("hidden_act") or config.get("hidden_activation") or "gelu")
 
 
 def _device(name: str, engine: str) -> str:
@@ -116,8 +128,8 @@ def _engine(name: str, device: str, graph: bool) -> str:
             raise ConfigError(f"engine 'openvino' runs on the cpu, but device is {device!r}")
         if not graph:
             raise ConfigError(
-                "engine 'openvino' does not know this model's architecture; expected BERT, RoBERTa "
-                "or XLM-R. Set engine to auto or torch"
+                "engine 'openvino' does not know this model's architecture; expected BERT, "
+                "RoBERTa, XLM-R or ModernBERT. Set engine to auto or torch"
             )
         return name
     if name == "auto" and device == "cpu" and graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import CrossEncoder as Reference
-from tiny_models import write_bert, write_electra, write_roberta, write_xlm_roberta
+from tiny_models import (
+    write_bert,
+    write_electra,
+    write_modernbert,
+    write_roberta,
+    write_xlm_roberta,
+)
 
 from search.errors import ConfigError
 from search.rerank import CrossEncoder
@@ -31,6 +38,8 @@ WRITERS = {
     "bert": write_bert,
     "roberta": write_roberta,
     "xlm-roberta": write_xlm_roberta,
+    "modernbert": write_modernbert,
+    "modernbert-first": lambda folder: write_modernbert(folder, pooling="cls"),
     "electra": write_electra,
 }
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
@@ -74,6 +83,19 @@ def test_random_weights_score_as_the_reference_does(
     assert model.info["engine"] == engine
     ours = [scored.logit for scored in model.score_pairs(PAIRS)]
     assert np.abs(ours - reference(folder, PAIRS)).max() < tolerance(engine, precision)
+
+
+def test_modernbert_as_its_older_config_describes_it(tmp_path: Path) -> None:
+    """One number for the kinds of the layers, and the rotations of each under a name of its own."""
+    older = {"global_attn_every_n_layers": 2, "global_rope_theta": 900.0, "local_rope_theta": 50.0}
+    path = write_modernbert(tmp_path, **older) / "config.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("layer_types")[1:3] == ["sliding_attention", "full_attention"]
+    assert settings.pop("rope_parameters")["full_attention"]["rope_theta"] == 900
+    path.write_text(json.dumps(settings | older))
+    model = CrossEncoder(tmp_path, device="cpu", engine="openvino", precision="fp32")
+    ours = [scored.logit for scored in model.score_pairs(PAIRS)]
+    assert np.abs(ours - reference(tmp_path, PAIRS)).max() < TOLERANCE["fp32"]
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

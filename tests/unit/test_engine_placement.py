@@ -70,6 +70,11 @@ def test_auto_takes_bf16_only_from_processors_that_have_it(
 
 def test_what_the_graph_knows() -> None:
     assert graph_knows({"model_type": "xlm-roberta", "hidden_act": "gelu"})
+    assert graph_knows({"model_type": "modernbert", "hidden_activation": "gelu"})
+    assert not graph_knows({"model_type": "modernbert", "hidden_activation": "silu"})
+    assert not graph_knows({"model_type": "modernbert", "classifier_activation": "silu"})
+    stretched = {"full_attention": {"rope_type": "yarn", "factor": 4.0}, "sliding_attention": None}
+    assert not graph_knows({"model_type": "modernbert", "rope_parameters": stretched})
     assert not graph_knows({"model_type": "deberta-v2"})
     assert not graph_knows({"model_type": "bert", "hidden_act": "silu"})
     assert not graph_knows({"model_type": "bert", "position_embedding_type": "relative_key"})
