@@ -11,6 +11,7 @@ import {
   milliseconds,
   moved,
   percent,
+  sentence,
   split,
   whereabouts,
 } from "./text.js";
@@ -44,19 +45,21 @@ export function answerView(answer, actions) {
 export function remarks(answer) {
   const found = [];
   if (answer.reranked === "partial")
-    found.push(h("p", { class: "remark warning" }, `Only partly reranked: ${answer.reason}.`));
+    found.push(
+      h("p", { class: "remark warning" }, sentence(`Only partly reranked: ${answer.reason}`)),
+    );
   else if (!answer.reranked && answer.hits.length > 0)
     found.push(
       h(
         "p",
         { class: answer.failed ? "remark warning" : "remark" },
-        `This is the first stage’s order, not reranked: ${answer.reason}.`,
+        sentence(`This is the first stage’s order, not reranked: ${answer.reason}`),
       ),
     );
   for (const note of answer.notes)
-    found.push(h("p", { class: "remark warning" }, `Note: ${note}.`));
+    found.push(h("p", { class: "remark warning" }, sentence(`Note: ${note}`)));
   if (answer.hint)
-    found.push(h("p", { class: "remark nothing" }, `Nothing found: ${answer.hint}.`));
+    found.push(h("p", { class: "remark nothing" }, sentence(`Nothing found: ${answer.hint}`)));
   return found;
 }
 
@@ -89,12 +92,8 @@ function hitView(hit, actions) {
     h("span", { class: "rank", "aria-hidden": "true" }, String(hit.rank)),
     h(
       "h2",
-      {},
-      h(
-        "a",
-        { href: actions.href(hit.id), dir: "auto", lang: language, "data-hit": true },
-        hit.title || hit.id,
-      ),
+      { dir: "auto", lang: language },
+      h("a", { href: actions.href(hit.id), "data-hit": true }, hit.title || hit.id),
     ),
     h("div", { class: "figures" }, scoreView(hit), moveView(hit)),
     passageView(hit, language),

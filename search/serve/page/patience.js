@@ -2,6 +2,7 @@
 
 import { asked, h, the } from "./dom.js";
 import { keys, Problem } from "./service.js";
+import { sentence } from "./text.js";
 
 const AGAIN_SECONDS = 3;
 const MAX_WAITS = 5;
@@ -45,7 +46,7 @@ export class Patience {
   report(problem) {
     if (!(problem instanceof Problem)) throw problem;
     const again = h("button", { type: "button", onclick: this.again }, "Try again");
-    notice(problem.message, problem.kind === "refused" ? null : again);
+    notice(sentence(problem.message), problem.kind === "refused" ? null : again);
     if (problem.kind === "away") this.#waitUntilBack();
   }
 
@@ -64,7 +65,7 @@ export class Patience {
    * @returns {Promise<boolean>} whether one was given
    */
   async #askKey(reason) {
-    the("ask-key-reason").textContent = reason;
+    the("ask-key-reason").textContent = sentence(reason);
     the("key").value = "";
     if ((await asked(the("ask-key"))) !== "use") return false;
     keys.set(the("key").value);
@@ -94,7 +95,7 @@ export class Patience {
  */
 async function countdown(problem, signal) {
   for (let left = Math.ceil(problem.seconds); left > 0; left--) {
-    notice(`${problem.message} Trying again in ${left} s.`);
+    notice(`${sentence(problem.message)} Trying again in ${left} s.`);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     signal?.throwIfAborted();
   }

@@ -100,6 +100,15 @@ export function shortPath(path) {
   return steps.length > 2 ? `…/${steps.slice(-2).join("/")}` : path;
 }
 
+/**
+ * The service's reasons stand in sentences of its own making; alone, they need both ends.
+ * @param {string} text
+ */
+export function sentence(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/u.test(whole) ? whole : `${whole}.`;
+}
+
 /** @param {number} count @param {string} thing */
 export function counted(count, thing) {
   return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
