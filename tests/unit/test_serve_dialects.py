@@ -173,6 +173,7 @@ COHERE = {"model": "m", "query": QUERY}
         ("/v1/rerank", COHERE | {"documents": ["a", 7]}, 400, "documents.1: expected a string, or"),
         ("/v1/rerank", COHERE | {"documents": ["a", None]}, 400, "documents.1: expected a string"),
         ("/v1/rerank", COHERE | {"documents": [{"url": "x"}]}, 400, "documents[0] has the fields"),
+        ("/rerank", COHERE | {"documents": [{"url": "x"}]}, 400, "documents[0] has the fields"),
         ("/v1/rerank", COHERE | {"documents": [{}]}, 400, "(none); expected text"),
         (
             "/v1/rerank",
@@ -293,6 +294,7 @@ def test_overload_is_429_everywhere(client: TestClient, monkeypatch: pytest.Monk
         client.post("/embed", json={"inputs": "a"}),
     ]
     assert [answer.status_code for answer in answers] == [429] * 5
+    assert [answer.headers["retry-after"] for answer in answers] == ["3"] * 5
     assert answers[2].json()["error_type"] == "Overloaded"
     assert answers[3].json()["error"]["type"] == "rate_limit_error"
 

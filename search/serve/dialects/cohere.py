@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import (
     BaseModel,
     Discriminator,
@@ -142,28 +142,28 @@ def router(service: Service) -> APIRouter:
     )
 
     @routes.post("/v1/rerank", response_model_exclude_none=True)
-    async def rerank_v1(request: Request, wanted: RerankRequest) -> RerankAnswer:
+    async def rerank_v1(wanted: RerankRequest) -> RerankAnswer:
         """Documents in the order of their relevance (Cohere v1, Jina, vLLM)."""
-        return await reranked(request, service, wanted)
+        return await reranked(service, wanted)
 
     @routes.post("/v2/rerank", response_model_exclude_none=True)
-    async def rerank_v2(request: Request, wanted: RerankRequest) -> RerankAnswer:
+    async def rerank_v2(wanted: RerankRequest) -> RerankAnswer:
         """Documents in the order of their relevance (Cohere v2)."""
         if wanted.top_n == 0:
             raise InputError("top_n is 0; expected at least 1, or no top_n for all documents")
-        return await reranked(request, service, wanted, "2")
+        return await reranked(service, wanted, "2")
 
     return routes
 
 
 async def reranked(
-    request: Request, service: Service, wanted: RerankRequest, version: Literal["1", "2"] = "1"
+    service: Service, wanted: RerankRequest, version: Literal["1", "2"] = "1"
 ) -> RerankAnswer:
     """The documents best first, as many as are wanted."""
     texts = [_text(i, document, wanted) for i, document in enumerate(wanted.documents)]
     most = await _most_tokens(service, wanted)
     read = texts if most is None else await work.Tokens(service).cut(texts, most)
-    scored = await work.scores(request, service, wanted.query, read, "cohere")
+    scored = await work.scores(service, wanted.query, read, "cohere")
     tokens = sum(one.tokens for one in scored)
     name = scored.model
     return RerankAnswer(
@@ -211,9 +211,9 @@ async def _most_tokens(service: Service, wanted: RerankRequest) -> int | None:
         limits.append(wanted.max_tokens_per_doc)
     if wanted.max_chunks_per_doc:
         limits.append(wanted.max_chunks_per_doc * TOKENS_PER_CHUNK)
-    if (wanted.truncate_prompt_tokens or -1) > 0:
+    if wanted.truncate_prompt_tokens and wanted.truncate_prompt_tokens > 0:
         query = await work.Tokens(service).count(wanted.query)
-        limits.append(max(1, (wanted.truncate_prompt_tokens or 1) - query - PAIR_SPECIALS))
+        limits.append(max(1, wanted.truncate_prompt_tokens - query - PAIR_SPECIALS))
     return min(limits, default=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.serve.dialects import cohere, openai, work
@@ -67,31 +67,30 @@ def router(service: Service) -> APIRouter:
     )
 
     @routes.post("/v1/embed", response_model_exclude_none=True)
-    async def embed_v1(request: Request, wanted: EmbedRequest) -> Floats | ByType:
+    async def embed_v1(wanted: EmbedRequest) -> Floats | ByType:
         """One vector of length 1 for each text (Cohere v1)."""
-        vectors = await _vectors(request, service, wanted)
+        vectors = await _vectors(service, wanted)
         common = await _common(service, wanted, "1")
         if wanted.embedding_types is not None:
             return ByType(embeddings=_by_type(vectors, wanted), **common)
         return Floats(embeddings=[vector.tolist() for vector in vectors], **common)
 
     @routes.post("/v2/embed", response_model_exclude_none=True)
-    async def embed_v2(request: Request, wanted: EmbedRequest) -> ByType:
+    async def embed_v2(wanted: EmbedRequest) -> ByType:
         """One vector of length 1 for each text (Cohere v2)."""
-        vectors = await _vectors(request, service, wanted)
+        vectors = await _vectors(service, wanted)
         common = await _common(service, wanted, "2")
         return ByType(embeddings=_by_type(vectors, wanted), **common)
 
     return routes
 
 
-async def _vectors(request: Request, service: Service, wanted: EmbedRequest) -> list[Vector]:
+async def _vectors(service: Service, wanted: EmbedRequest) -> list[Vector]:
     work.check_dimensions(service, wanted.output_dimension)
-    work.check_size(service, wanted.texts)
     if wanted.truncate == "NONE":
         await work.check_lengths(service, wanted.texts, "texts")
     task: Task = "query" if wanted.input_type == "search_query" else "passage"
-    return await work.vectors(request, service, wanted.texts, task)
+    return await work.vectors(service, wanted.texts, task)
 
 
 async def _common(

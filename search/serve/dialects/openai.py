@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from search.errors import InputError
@@ -122,11 +122,11 @@ def router(service: Service) -> APIRouter:
     )
 
     @routes.post("/embeddings")
-    async def embeddings(request: Request, wanted: EmbeddingsRequest) -> EmbeddingsAnswer:
+    async def embeddings(wanted: EmbeddingsRequest) -> EmbeddingsAnswer:
         """One vector of length 1 for each text."""
         texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
         work.check_dimensions(service, wanted.dimensions)
-        found = await work.vectors(request, service, texts, _task(wanted))
+        found = await work.vectors(service, texts, _task(wanted))
         tokens = await work.Tokens(service).read(texts)
         as_text = wanted.encoding_format == "base64"
         return EmbeddingsAnswer(

@@ -21,8 +21,8 @@ def protocol_of(body: object) -> str:
         if "texts" in body:
             return "tei"
         return "cohere" if cohere.RerankRequest.is_meant_by(body) else "weaviate"
-    kinds = {tei.RerankRequest: "tei", cohere.RerankRequest: "cohere"}
-    return kinds.get(type(body), "weaviate")  # type: ignore[call-overload, no-any-return]
+    kinds: dict[type, str] = {tei.RerankRequest: "tei", cohere.RerankRequest: "cohere"}
+    return kinds.get(type(body), "weaviate")
 
 
 AnyRequest = Annotated[
@@ -61,10 +61,11 @@ def router(service: Service) -> APIRouter:
         request: Request, wanted: AnyRequest
     ) -> weaviate.RerankAnswer | cohere.RerankAnswer | list[tei.Rank]:
         """`texts`: as TEI; a field that only Cohere, Jina or vLLM have: as they; else Weaviate."""
+        request.state.protocol = protocol_of(wanted)
         if isinstance(wanted, tei.RerankRequest):
-            return await tei.reranked(request, service, wanted)
+            return await tei.reranked(service, wanted)
         if isinstance(wanted, cohere.RerankRequest):
-            return await cohere.reranked(request, service, wanted)
-        return await weaviate.reranked(request, service, wanted)
+            return await cohere.reranked(service, wanted)
+        return await weaviate.reranked(service, wanted)
 
     return routes

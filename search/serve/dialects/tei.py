@@ -87,15 +87,14 @@ def router(service: Service) -> APIRouter:
     )
 
     @routes.post("/embed")
-    async def embed(request: Request, wanted: EmbedRequest) -> list[list[float]]:
+    async def embed(wanted: EmbedRequest) -> list[list[float]]:
         """One vector for each text, or one in a list for a single text."""
         texts = [wanted.inputs] if isinstance(wanted.inputs, str) else wanted.inputs
         work.check_dimensions(service, wanted.dimensions)
-        work.check_size(service, texts)
         if wanted.truncate is False:
             await work.check_lengths(service, texts, "inputs")
         task: Task = "query" if wanted.prompt_name == "query" else "passage"
-        found = await work.vectors(request, service, texts, task)
+        found = await work.vectors(service, texts, task)
         return [vector.tolist() for vector in found]
 
     @routes.get("/info")
@@ -114,7 +113,7 @@ def router(service: Service) -> APIRouter:
             version=request.app.version,
         )
 
-    @routes.get("/health")
+    @routes.get("/health", response_class=Response)
     async def health() -> Response:
         """200 while the models answer, else 503."""
         faults = service.models.fault()
@@ -126,9 +125,9 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def reranked(request: Request, service: Service, wanted: RerankRequest) -> list[Rank]:
+async def reranked(service: Service, wanted: RerankRequest) -> list[Rank]:
     """The texts best first."""
-    scored = await work.scores(request, service, wanted.query, wanted.texts, "tei")
+    scored = await work.scores(service, wanted.query, wanted.texts, "tei")
     return [
         Rank(
             index=i,

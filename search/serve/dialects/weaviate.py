@@ -6,7 +6,7 @@ modules/reranker-transformers/clients/ranker.go (1.39).
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -67,10 +67,10 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["Weaviate"], strict_content_type=False)
 
     @routes.post("/vectors")
-    async def vectors(request: Request, wanted: VectorRequest) -> VectorAnswer:
+    async def vectors(wanted: VectorRequest) -> VectorAnswer:
         """The vector of one text."""
         work.check_dimensions(service, wanted.config.dimensions)
-        (vector,) = await work.vectors(request, service, [wanted.text], wanted.config.task_type)
+        (vector,) = await work.vectors(service, [wanted.text], wanted.config.task_type)
         size = len(vector)
         return VectorAnswer(text=wanted.text, vector=vector.tolist(), dim=size, dims=size)
 
@@ -93,9 +93,9 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def reranked(request: Request, service: Service, wanted: RerankRequest) -> RerankAnswer:
+async def reranked(service: Service, wanted: RerankRequest) -> RerankAnswer:
     """Probabilities in input order."""
-    found = await work.scores(request, service, wanted.query, wanted.documents, "weaviate")
+    found = await work.scores(service, wanted.query, wanted.documents, "weaviate")
     chances = [found.probability(scored.logit) for scored in found]
     pairs = zip(wanted.documents, chances, strict=True)
     return RerankAnswer(

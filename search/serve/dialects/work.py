@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException
 from pydantic import BeforeValidator
 
 from search.embed import PassageTokenizer
@@ -18,8 +18,6 @@ from search.serve.caller import current_caller
 from search.serve.models import MAX_CHARACTERS, Task, Vector
 from search.serve.queue import Answer, Result
 from search.serve.service import Service
-
-GONE_SECONDS = 1.0
 
 
 def _whole(value: object) -> object:
@@ -40,11 +38,8 @@ class Scores(list[Scored]):
         self.probability = by.blend.probability
 
 
-async def scores(
-    request: Request, service: Service, query: str, texts: Sequence[str], protocol: str
-) -> Scores:
+async def scores(service: Service, query: str, texts: Sequence[str], protocol: str) -> Scores:
     """One result for each text, in order. Raises HTTPException 501 without a reranker."""
-    request.state.protocol = protocol  # an error from here on has this protocol's shape
     service.metrics.reranked_for(protocol)
     if not service.models.reranks:
         raise HTTPException(501, "this service runs without a reranker (rerank: false)")
@@ -52,29 +47,22 @@ async def scores(
         raise InputError("the query is empty: expected some words, for example a question")
     check_size(service, texts)
     line = service.models.line(query)
-    found = await result(request, line.submit([(query, text) for text in texts]))
+    found = await _result(line.submit([(query, text) for text in texts]))
     if not all(math.isfinite(scored.logit) for scored in found):
         raise ModelError("the reranker gave a score that is not a number")
     return Scores(found, line.reranker)
 
 
-async def vectors(
-    request: Request, service: Service, texts: Sequence[str], task: Task
-) -> list[Vector]:
+async def vectors(service: Service, texts: Sequence[str], task: Task) -> list[Vector]:
     """One vector for each text, in order."""
     check_size(service, texts)
-    return await result(request, service.models.vectors(texts, task))
+    return await _result(service.models.vectors(texts, task))
 
 
-async def result(request: Request, answer: Answer[Result]) -> list[Result]:
-    """What the model answers; work for a caller who has left is given up."""
-    waiting = asyncio.wrap_future(answer)
+async def _result(answer: Answer[Result]) -> list[Result]:
+    """What the model answers. The queue itself gives up the work of a caller who has left."""
     try:
-        while not waiting.done():
-            await asyncio.wait({waiting}, timeout=GONE_SECONDS)
-            if not waiting.done() and await request.is_disconnected():
-                answer.abandon()
-        return await waiting
+        return await asyncio.wrap_future(answer)
     except asyncio.CancelledError:
         answer.abandon()
         raise Stopped("the service is stopping, or the caller has left") from None
@@ -119,6 +107,7 @@ def check_size(service: Service, texts: Sequence[str]) -> None:
 
 async def check_lengths(service: Service, texts: Sequence[str], field: str) -> None:
     """Raises InputError for a text that the embedding model would not read to its end."""
+    check_size(service, texts)
     tokens = Tokens(service)
     for i, text in enumerate(texts):
         if (found := await tokens.count(text)) > tokens.most:
