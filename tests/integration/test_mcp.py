@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -37,12 +38,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def by_stdio(log: Path, *arguments: object) -> AsyncIterator[Client]:
-    """A client of a server that it starts; what the server says besides goes to `log`."""
+async def by_stdio(log: Path, *arguments: object, mode: str = "auto") -> AsyncIterator[Client]:
+    """A client of a server that it starts; what the server says besides goes to `log`.
+
+    `mode` "legacy" begins with the handshake of the protocol before 2026.
+    """
     given = ["-m", "search.mcp", *map(str, arguments)]
     parameters = StdioServerParameters(command=sys.executable, args=given, cwd=ROOT)
     with log.open("w") as errors:
-        async with Client(stdio_client(parameters, errlog=errors)) as client:
+        async with Client(stdio_client(parameters, errlog=errors), mode=mode) as client:
             yield client
 
 
@@ -64,11 +68,11 @@ def http_server(*arguments: object, **environment: str) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def over_http(url: str, key: str = "") -> AsyncIterator[Client]:
+async def over_http(url: str, key: str = "", mode: str = "auto") -> AsyncIterator[Client]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=60) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
         yield client
 
@@ -77,6 +81,10 @@ def content(result: CallToolResult) -> Mapping[str, Any]:
     assert not result.is_error, result.content
     assert result.structured_content is not None
     return result.structured_content
+
+
+def ids(hits: list[dict[str, Any]]) -> list[str]:
+    return [hit["id"] for hit in hits]
 
 
 async def check_reading(client: Client) -> None:
@@ -93,7 +101,7 @@ async def check_reading(client: Client) -> None:
 
 
 async def test_by_standard_input(store: Path, tmp_path: Path) -> None:
-    async with by_stdio(tmp_path / "log", "--store", store) as client:
+    async with by_stdio(tmp_path / "log", "--store", store, mode="legacy") as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == {
             "search",
             "get_document",
@@ -112,16 +120,22 @@ async def test_what_is_added_is_found_and_stays(tmp_path: Path) -> None:
         added = content(await client.call_tool("add_documents", {"documents": [given]}))
         assert added == {"stored": 1, "unchanged": 0, "ids": ["walk"], "rejected": []}
         found = content(await client.call_tool("search", {"query": QUERY}))
-        assert [hit["id"] for hit in found["hits"]] == ["walk"]
+        assert ids(found["hits"]) == ["walk"]
     async with by_stdio(tmp_path / "log", "--store", path) as client:
         found = content(await client.call_tool("search", {"query": QUERY}))
-        assert [hit["id"] for hit in found["hits"]] == ["walk"]
+        assert ids(found["hits"]) == ["walk"]
 
 
 async def test_over_http(store: Path) -> None:
     with http_server("--store", store) as url:
+        async with over_http(url, mode="legacy") as client:
+            await check_reading(client)
         async with over_http(url) as client:
             await check_reading(client)
+            calls = [client.call_tool("search", {"query": QUERY}) for _ in range(6)]
+            answers = [content(answer)["hits"] for answer in await asyncio.gather(*calls)]
+            assert answers[0]
+            assert all(ids(answer) == ids(answers[0]) for answer in answers)
         async with httpx2.AsyncClient() as http:
             body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
             for headers, status in (
