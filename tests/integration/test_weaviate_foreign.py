@@ -268,9 +268,7 @@ def test_vectors_of_one_s_own_that_our_model_made(
     assert found(store, "dogs park")[0].passage == texts[1]
 
 
-def test_threads_share_a_store(
-    others: weaviate.WeaviateClient, server: Server, name: str, opened: Open
-) -> None:
+def test_threads_share_a_store(others: weaviate.WeaviateClient, name: str, opened: Open) -> None:
     """From the first search on, when one of them settles whose the vectors are."""
     there = others.collections.create(name, vector_config=Configure.Vectors.self_provided())
     model = HashedWords()

@@ -9,7 +9,8 @@ import pytest
 
 import config
 from search.errors import ConfigError
-from search.store.weaviate.client import Address, address_of, connect, request_headers
+from search.store.weaviate.address import Address, address_of, request_headers
+from search.store.weaviate.client import connect
 
 
 def address(url: str, **settings: Any) -> Address:
