@@ -168,6 +168,11 @@ class Objects:
     def url(self) -> str:
         return self._server.url
 
+    @property
+    def bm25_property(self) -> str:
+        """Where BM25 finds the words; a class made before has only Weaviate's own, of `text`."""
+        return WORDS if WORDS in self.properties else "text"
+
     def ask(self, question: Callable[[], T]) -> T:
         """The answer, asked again where the next time may find it."""
         return ask(question, patient=self._patient, replicated=self.replicated)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import islice
-from typing import Any
 
 from weaviate.classes.query import Filter, HybridFusion, HybridVector, MetadataQuery
 from weaviate.collections.classes.filters import FilterReturn
@@ -22,16 +17,16 @@ from search.store.weaviate import schema
 from search.store.weaviate.classes import use_class
 from search.store.weaviate.client import Server, connect
 from search.store.weaviate.errors import is_deadline, translate_errors
+from search.store.weaviate.integrity import Integrity
 from search.store.weaviate.objects import (
     Objects,
     PassageKey,
-    Passages,
     Version,
     candidate_of,
     whole,
 )
 from search.store.weaviate.vectors import open_class
-from search.store.weaviate.writing import Queue, Sender, Writer, batched, not_sendable
+from search.store.weaviate.writing import Queue, Sender, Writer, not_sendable
 from search.store.words import query_words
 from search.types import (
     Candidate,
@@ -48,15 +43,6 @@ from search.types import (
     StoredDocument,
     StoreInfo,
 )
-
-DOCUMENTS_A_QUESTION = 500
-PASSAGES_MENDED = 500  # at once
-IDS_SHOWN = 5
-LOOKUPS_AT_ONCE = 4
-SAME_DISTANCE = 1e-4
-SETTLING_ROUNDS = 3
-
-log = logging.getLogger(__name__)
 
 
 class WeaviateStore:
@@ -96,6 +82,7 @@ class WeaviateStore:
             raise
         sender = Sender(self._server, collection, options)
         self._writer = Writer(self._objects, sender, self._queue)
+        self._integrity = Integrity(self._objects, self._writer, self._queue, self._words)
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         """Send all passages, confirm them by reading back, then remove what is left of old ones."""
@@ -203,7 +190,7 @@ class WeaviateStore:
         weight = self._alpha if alpha is None else alpha
         query = query.encode(errors="replace").decode()  # half of a surrogate pair: no UTF-8 form
         with self._translated():
-            self._settle()
+            self._integrity.settle()
             wanted = self._filter(filters) if filters else None
             if filters and wanted is None:
                 return []
@@ -230,12 +217,7 @@ class WeaviateStore:
         The passages of `sample` documents are also searched for by their own vectors and words.
         """
         with self._translated():
-            self._settle()
-            documents = self._documents()
-            faults = self._count_faults(documents)
-            lacking = self._lacking(documents)
-            unfound = self._unfound(_sample(documents, sample)) - lacking
-        return faults + _faults(documents, lacking, unfound)
+            return self._integrity.check(sample)
 
     def repair(self) -> list[Fault]:
         """Make anew what the indexes lack, from what is stored of it; returns what is left.
@@ -243,21 +225,13 @@ class WeaviateStore:
         A document that is not whole does not count as stored: an ingest of it mends it.
         """
         with self._translated():
-            self._settle()
-            documents = self._documents()
-            unfound = self._unfound(_sample(documents, DEFAULT_SAMPLE))
-            if unfound:
-                unfound = self._unfound(_sample(documents, None))
-            for keys in batched(sorted(self._lacking(documents) | unfound), PASSAGES_MENDED):
-                self._writer.mend(keys)
-                self._queue.add(keys)
-        return self.check()
+            return self._integrity.repair()
 
     def describe(self) -> StoreInfo:
         """Server, class, counts, and the embedding model that filled it."""
         index = Filter.by_property("passage_index")
         with self._translated():
-            self._settle()
+            self._integrity.settle()
             # Both by the same index: the count of all objects is another one, and lags behind.
             documents = self._objects.count(index.equal(0))
             passages = self._objects.count(index.greater_or_equal(0))
@@ -305,7 +279,7 @@ class WeaviateStore:
             return []  # Weaviate refuses it; no word is in no passage
         found = self._objects.collection.query.bm25(
             words,
-            query_properties=[self._bm25_property],
+            query_properties=[self._objects.bm25_property],
             limit=k,
             filters=filters,
             return_properties=self._objects.candidate_properties(),
@@ -329,7 +303,7 @@ class WeaviateStore:
                 else embedder.encode_query(query).tolist()
             ),
             target_vector=schema.VECTOR,
-            query_properties=[self._bm25_property],
+            query_properties=[self._objects.bm25_property],
             fusion_type=HybridFusion.RELATIVE_SCORE,
             limit=k,
             filters=filters,
@@ -352,13 +326,9 @@ class WeaviateStore:
             for one in candidates
         ]
 
-    @property
-    def _bm25_property(self) -> str:
-        return schema.WORDS if schema.WORDS in self._objects.properties else "text"
-
     def _words(self, query: str) -> str:
         """The query as BM25 reads it; a class made before has only Weaviate's own words."""
-        by_words = self._bm25_property == schema.WORDS
+        by_words = self._objects.bm25_property == schema.WORDS
         return query_words(query, self._language) if by_words else query
 
     def _filter(self, conditions: Sequence[Condition]) -> FilterReturn | None:
@@ -377,8 +347,6 @@ class WeaviateStore:
         if self._server.module_hangs():
             raise self._server.hung_module(self._vectors.vectorizer) from error
 
-    # --- what is there
-
     def _whole(self, document_ids: Sequence[str]) -> dict[str, Version]:
         there = self._objects.passages(document_ids, indexed=not self._queue.is_used)
         found = {name: v for name, passages in there.items() if (v := whole(passages))}
@@ -388,157 +356,9 @@ class WeaviateStore:
                 found.pop(key.document_id, None)
         return found
 
-    def _settle(self) -> None:
-        """Wait for what this process sent and the server indexes later; after a crash of the
-        server, look everything up.
-        """
-        for _ in range(SETTLING_ROUNDS):
-            lost = self._queue.settle()
-            if not lost:
-                break
-            self._writer.mend(lost)
-            self._queue.add(lost)
-        else:
-            log.warning(
-                "Weaviate at %s does not index the vectors of some passages: see its log, and ask "
-                "`python -m ingest --verify`",
-                self._server.url,
-            )
-        if self._writer.saw_crash:
-            self._writer.saw_crash = False
-            self._mend_unreachable()
-
-    def _mend_unreachable(self) -> None:
-        """A crash can also leave a passage in the graph of vectors that can no longer be reached:
-        searches then miss it, though it is there."""
-        log.warning(
-            "Weaviate at %s was stopped while it was written to; looking all passages up by vector",
-            self._server.url,
-        )
-        vectors, unreachable = self._objects.vectors(), []
-        with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
-            while page := list(islice(vectors, PASSAGES_MENDED)):
-                found = pool.map(self._reaches, page)
-                unreachable += [key for key, reached in found if not reached]
-        for keys in batched(unreachable, PASSAGES_MENDED):
-            self._writer.mend(keys)
-            self._queue.add(keys)
-        self._writer.saw_crash = False
-        self._queue.settle()
-
-    def _reaches(self, one: tuple[PassageKey, Any]) -> tuple[PassageKey, bool]:
-        key, vector = one
-        return key, bool(vector) and self._finds(key, vector)
-
-    def _documents(self) -> dict[str, Passages]:
-        documents: dict[str, Passages] = defaultdict(dict)
-        for key, version in self._objects.all():
-            documents[key.document_id][key.passage] = version
-        return documents
-
-    def _lacking(self, documents: Mapping[str, Passages]) -> set[PassageKey]:
-        """The passages that are there, but that the index of properties or of vectors lacks."""
-        lacking = self._unindexed(documents)
-        if lacking and self._queue.is_used:  # another process's may be on their way
-            self._queue.lost(lacking)
-            lacking = self._unindexed({k.document_id: documents[k.document_id] for k in lacking})
-        return lacking
-
-    def _unindexed(self, documents: Mapping[str, Passages]) -> set[PassageKey]:
-        lacking = set()
-        for names in batched(list(documents), DOCUMENTS_A_QUESTION):
-            there = self._objects.passages(names, indexed=True)
-            lacking |= {
-                PassageKey(name, index)
-                for name in names
-                for index in documents[name].keys() - there.get(name, {}).keys()
-            }
-        return lacking
-
-    def _unfound(self, keys: Sequence[PassageKey]) -> set[PassageKey]:
-        """Those of these passages that a search by their own vector, or words, does not find."""
-        unfound = set()
-        for key, one in self._objects.with_vectors(keys).items():
-            vector = one.vector.get(schema.VECTOR)
-            if not vector or not self._finds(key, vector) or not self._finds_words(key, one):
-                unfound.add(key)
-        return unfound
-
-    def _finds(self, key: PassageKey, vector: Any) -> bool:
-        """Whether a search with the passage's vector gives it, or only others as near."""
-        found = self._objects.ask(
-            lambda: self._objects.collection.query.near_vector(
-                vector,
-                target_vector=schema.VECTOR,
-                limit=5,
-                return_properties=[],
-                return_metadata=MetadataQuery(distance=True),
-            )
-        ).objects
-        if any(one.uuid == key.identity for one in found):
-            return True
-        return bool(found) and all(one.metadata.distance < SAME_DISTANCE for one in found)
-
-    def _finds_words(self, key: PassageKey, one: Any) -> bool:
-        words = self._words(" ".join(str(one.properties["text"]).split()[:20]))
-        if self._bm25_property != schema.WORDS or not words.strip():
-            return True  # Weaviate's own words: which it leaves out is its own affair
-        found = self._objects.ask(
-            lambda: self._objects.collection.query.bm25(
-                words,
-                query_properties=[schema.WORDS],
-                filters=Filter.by_id().equal(key.identity),
-                limit=1,
-                return_properties=[],
-            )
-        ).objects
-        return bool(found)
-
-    def _count_faults(self, documents: Mapping[str, Passages]) -> list[Fault]:
-        """Where Weaviate's own count, by its index of properties, is not what is there."""
-        passages = sum(map(len, documents.values()))
-        counted = self._objects.count(Filter.by_property("passage_index").greater_or_equal(0))
-        if counted == passages:
-            return []
-        reason = f"Weaviate counts {counted:,} passages, but {passages:,} are there"
-        if counted > passages:  # a full disk can leave numbers of objects that never came to be
-            reason += (
-                ": all of these are searched, only its counts are wrong, and stay so until they "
-                "are ingested into a class made anew (weaviate.collection)"
-            )
-        return [Fault(reason, abs(counted - passages))]
-
     def _translated(self) -> AbstractContextManager[None]:
         return translate_errors(self._server.url)
 
 
 def _key(candidate: Candidate) -> PassageKey:
     return PassageKey(candidate.document_id, candidate.passage_index)
-
-
-def _sample(documents: Mapping[str, Passages], size: int | None) -> list[PassageKey]:
-    """The passages of so many documents, evenly spread; None: of all."""
-    names = list(documents)
-    if size is not None:
-        names = names[:: max(1, len(names) // max(1, size))][:size]
-    return [PassageKey(name, index) for name in names for index in documents[name]]
-
-
-def _faults(
-    documents: Mapping[str, Passages], lacking: set[PassageKey], unfound: set[PassageKey]
-) -> list[Fault]:
-    partial = [name for name, passages in documents.items() if whole(passages) is None]
-    found = {
-        "documents are not whole: ingest them again": partial,
-        "passages are there, but not in the index of vectors or of properties": [
-            key.document_id for key in sorted(lacking)
-        ],
-        "passages are not found by their own vector or words": [
-            key.document_id for key in sorted(unfound)
-        ],
-    }
-    return [
-        Fault(reason, len(ids), tuple(sorted(set(ids)))[:IDS_SHOWN])
-        for reason, ids in found.items()
-        if ids
-    ]
