@@ -33,6 +33,7 @@ EPILOG = """\
 examples:
   %(prog)s add clinic my-model --judged my-set      # a copy, checked; probabilities fitted
   %(prog)s add m3 BAAI/bge-reranker-v2-m3           # pinned by its commit and the files' hashes
+  %(prog)s add ours bundled --judged my-set         # the bundled model, with your probabilities
   %(prog)s list
   %(prog)s compare bundled clinic --data my-set     # nDCG@10 on judged queries, with significance
   %(prog)s compare bundled clinic --queries log.txt # where the two orders differ, over the store
@@ -68,7 +69,9 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
         return found
 
     add = version(command("add", "check a model and keep it as a version"))
-    add.add_argument("source", type=utf8, metavar="FOLDER_OR_HUB_NAME", help="the model")
+    add.add_argument(
+        "source", type=utf8, metavar="FOLDER_OR_HUB_NAME", help="the model, or bundled"
+    )
     how = add.add_mutually_exclusive_group()
     how.add_argument("--copy", action="store_true", default=None, help="of a hub model, too")
     how.add_argument(
@@ -135,8 +138,10 @@ def run(args: argparse.Namespace) -> int:
 
 def add(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
     from search.evaluate import admission
+    from search.rerank.checkpoint import BUNDLED
 
-    with registry.draft(args.name, args.source, args.copy) as draft:
+    source = str(BUNDLED) if args.source == SHIPPED else args.source
+    with registry.draft(args.name, source, args.copy) as draft:
         checks = admission.check(draft.version, settings)
         print("\n".join(_check_lines(checks)), flush=True)
         if not all(check.passed for check in checks) and not args.force:

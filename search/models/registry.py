@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -203,7 +202,8 @@ class Registry:
         found = find_folder(source)
         with ExitStack() as stack:
             with self._locked():
-                home = Path(tempfile.mkdtemp(prefix=f"{DRAFT}{name}-", dir=self.root))
+                home = self.root / f"{DRAFT}{name}-{os.getpid()}-{time.monotonic_ns()}"
+                home.mkdir()
                 stack.callback(shutil.rmtree, home, ignore_errors=True)
                 # As long as it is held, nobody takes the draft for a leftover.
                 stack.enter_context(_lock(home / LOCK, "this draft"))
@@ -283,7 +283,8 @@ def _drafted(name: str, home: Path, source: str, found: Path, copy: bool | None)
     except OSError as error:
         raise ModelError(f"{found}: cannot be read, or copied to {home.parent}: {error}") from None
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    commit = folder.name if from_hub and folder.parent.name == "snapshots" else None
+    snapshot = found.resolve()
+    commit = snapshot.name if from_hub and snapshot.parent.name == "snapshots" else None
     return Version(name, home, folder, source if from_hub else str(found), commit, now, files)
 
 

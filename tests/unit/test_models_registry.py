@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
     return write_model(tmp_path / "source")
 
 
-def add(registry: Registry, name: str, source: Path, copy: bool | None = None) -> Version:
+def add(registry: Registry, name: str, source: Path | str, copy: bool | None = None) -> Version:
     with registry.draft(name, str(source), copy) as draft:
         return draft.add([Check("files", True, "fine")], None)
 
@@ -41,6 +41,28 @@ def test_a_version_is_found_wherever_a_model_is_named(registry: Registry, source
     assert registry.names() == ["clinic"]
     assert version.checks == (Check("files", True, "fine"),)
     assert version.source == str(source)
+
+
+def test_a_model_of_the_hub_is_pinned_by_its_commit(
+    registry: Registry, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's cache has links to files that are named by their hash."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--org--name" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    for path in source.iterdir():
+        (snapshot / path.name).symlink_to(path)
+    monkeypatch.setattr("search.models.registry.find_folder", lambda name: snapshot)
+    version = add(registry, "small", "org/name")
+    assert (version.source, version.revision, version.folder) == ("org/name", commit, snapshot)
+    assert not version.is_copy
+    copied = add(registry, "copied", "org/name", copy=True)
+    assert (copied.is_copy, copied.revision) == (True, commit)
+    assert copied.digest == version.digest
+    (source / "config.json").write_text("{}")
+    check_unchanged(copied)
+    with pytest.raises(ModelError, match=r"config\.json .*changed"):
+        check_unchanged(version)
 
 
 def test_a_copy_does_not_change_with_its_source(registry: Registry, source: Path) -> None:
