@@ -68,9 +68,14 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far two models agree without judgments; `furthest` are the queries to look at."""
+    """How far two models agree without judgments; `furthest` are the queries to look at.
+
+    Queries that not both of them scored, as one cannot read them or nothing was found, are left
+    out and counted in `unscored`.
+    """
 
     queries: int
+    unscored: int
     tau: float
     top_changed: int
     furthest: tuple[Orders, ...]
@@ -94,13 +99,15 @@ def kendall(a: Sequence[str], b: Sequence[str]) -> float:
 
 
 def agreement(orders: Iterable[Orders]) -> Agreement:
-    """Raises InputError without a query that found anything."""
-    found = [one for one in orders if one.a or one.b]
+    """Raises InputError without a query that both models scored."""
+    orders = list(orders)
+    found = [one for one in orders if one.a and one.b]
     if not found:
-        raise InputError("nothing to compare: no query found a document")
+        raise InputError("nothing to compare: no query has documents that both models scored")
     furthest = sorted(found, key=lambda one: (one.tau, one.same_top))
     return Agreement(
         len(found),
+        len(orders) - len(found),
         sum(one.tau for one in found) / len(found),
         sum(not one.same_top for one in found),
         tuple(one for one in furthest[:SHOWN] if one.tau < 1),
@@ -122,8 +129,8 @@ def over_store(queries: Sequence[str], settings: Settings, a: str, b: str) -> Ag
             searcher = Searcher(base.store, provider, own)
             found = {}
             for query in queries:
-                hits = searcher.search(query, highlight=False, threshold=0.0).hits
-                found[query] = tuple(hit.id for hit in hits)
+                ranking = searcher.search(query, highlight=False, threshold=0.0)
+                found[query] = tuple(hit.id for hit in ranking.hits if ranking.reranked)
             orders.append(found)
     return agreement(Orders(q, orders[0][q], orders[1][q]) for q in dict.fromkeys(queries))
 

@@ -340,6 +340,8 @@ def _agreement(found: Agreement, a: str, b: str) -> str:
         f"{found.queries} queries: Kendall's tau {found.tau:.3f} on average; another document "
         f"first for {found.top_changed}"
     ]
+    if found.unscored:
+        lines.append(f"{found.unscored} more were not scored by both, and are left out")
     if found.furthest:
         lines.append("The queries that differ most:")
     for one in found.furthest:
@@ -354,6 +356,7 @@ def _agreement_json(found: Agreement, a: str, b: str) -> dict[str, Any]:
         "a": a,
         "b": b,
         "queries": found.queries,
+        "unscored": found.unscored,
         "kendall_tau": found.tau,
         "top_changed": found.top_changed,
         "furthest": [

@@ -285,7 +285,8 @@ def _drafted(name: str, home: Path, source: str, found: Path, copy: bool | None)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     snapshot = found.resolve()
     commit = snapshot.name if from_hub and snapshot.parent.name == "snapshots" else None
-    return Version(name, home, folder, source if from_hub else str(found), commit, now, files)
+    origin = source if from_hub else str(snapshot)
+    return Version(name, home, folder, origin, commit, now, files)
 
 
 def check_unchanged(version: Version, trust_stamps: bool = True) -> None:

@@ -43,16 +43,22 @@ def test_the_queries_that_differ_most_come_first() -> None:
     same = [Orders(f"same {i}", ("a", "b"), ("a", "b")) for i in range(10)]
     turned = Orders("turned", ("a", "b", "c"), ("c", "b", "a"))
     near = Orders("near", ("a", "b", "c"), ("a", "c", "b"))
-    everything = [*same, near, turned, Orders("nothing found", (), ())]
+    everything = [
+        *same,
+        near,
+        turned,
+        Orders("nothing found", (), ()),
+        Orders("unread", (), ("a",)),
+    ]
     random.Random(0).shuffle(everything)
     found = agreement(everything)
-    assert (found.queries, found.top_changed) == (12, 1)
+    assert (found.queries, found.unscored, found.top_changed) == (12, 2, 1)
     assert [one.query for one in found.furthest] == ["turned", "near"]
     assert found.tau == pytest.approx((10 - 1 + 1 / 3) / 12)
 
 
 def test_without_a_document_there_is_nothing_to_compare() -> None:
-    with pytest.raises(InputError, match="no query found a document"):
+    with pytest.raises(InputError, match="no query has documents"):
         agreement([Orders("q", (), ())])
 
 
