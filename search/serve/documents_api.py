@@ -38,6 +38,7 @@ from search.serve.shapes import (
     Deleted,
     DocumentLine,
     DocumentPage,
+    Problem,
     SummaryLine,
     UploadParameters,
     WholeDocument,
@@ -93,7 +94,11 @@ ANSWERED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A line for each record (DocumentLine), then one that counts (SummaryLine)",
         "content": {NDJSON: {"schema": {"type": "string"}}},
-    }
+    },
+    415: {"model": Problem, "description": "A content type that cannot be read"},
+}
+ABSENT: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "No document has this id"}
 }
 
 
@@ -132,7 +137,7 @@ def router(service: Service) -> APIRouter:
         """A page of the documents, in the store's own order."""
         return await service.in_thread(lambda: _page(service.searcher.store, after, limit))
 
-    @routes.get("/documents/{document_id:path}")
+    @routes.get("/documents/{document_id:path}", responses=ABSENT)
     async def document(document_id: str) -> WholeDocument:
         """One document, passage by passage."""
         found = await service.in_thread(lambda: service.searcher.store.get(document_id))
@@ -140,7 +145,7 @@ def router(service: Service) -> APIRouter:
             raise _unknown(document_id)
         return WholeDocument.model_validate(document_json(found))
 
-    @routes.delete("/documents/{document_id:path}")
+    @routes.delete("/documents/{document_id:path}", responses=ABSENT)
     async def delete(document_id: str) -> Deleted:
         """Remove one document."""
 
