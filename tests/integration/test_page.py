@@ -185,6 +185,7 @@ def test_the_keyboard_is_enough(browser: Browser, service: Running) -> None:
     browser.press(Keys.ESCAPE)
     browser.one(".hit")
     assert "id=" not in browser.driver.current_url
+    browser.until(lambda: browser.focused() == titles[1], "its hit has lost the focus")
     browser.press("/")
     assert browser.focused() == "query"
     browser.press("angina pain", Keys.ENTER)
@@ -242,6 +243,27 @@ def test_files_can_be_dropped_on_any_view_and_rejects_are_explained(
     assert any("animals.jsonl" in one and "field 'text' is empty" in one for one in rejected)
     assert any("photo.png" in one for one in rejected)
     service.ask("documents/numbat", method="DELETE")
+
+
+def test_an_id_that_is_a_path_is_opened_and_deleted(browser: Browser, service: Running) -> None:
+    name = "/home/me/../notes & more/a b#c?d=é%2F.md"
+    service.ask("documents", {"id": name, "title": "Bilbies", "text": "A bilby has long ears."})
+    browser.open(service.url + "?q=bilby")
+    browser.says(".hit h2", "Bilbies")
+    browser.one(".hit h2 a").click()
+    browser.says(".origin bdi", name)
+    browser.driver.refresh()
+    browser.says(".passages", "A bilby has long ears.")
+    # Opened anew, it still has somewhere to go back to.
+    browser.one("button.delete").click()
+    browser.one("#ask-delete .danger").click()
+    browser.one(".documents a")
+    assert name not in browser.texts(".documents .about bdi")
+    link = urllib.parse.urlencode({"view": "documents", "id": "heart-disease-prevention"})
+    browser.open(f"{service.url}?{link}")
+    browser.one(".passages")
+    browser.press(Keys.ESCAPE)
+    browser.one(".documents a")
 
 
 def test_pasted_text_becomes_a_document(browser: Browser, service: Running) -> None:
@@ -339,6 +361,8 @@ def test_an_empty_store_a_stopped_service_and_its_return(browser: Browser, tmp_p
     with running(tmp_path) as own:
         browser.open(own.url)
         browser.says(".welcome", "Nothing is stored yet")
+        browser.ask("anything")
+        browser.says(".welcome", "Nothing is stored yet")
         browser.one(".welcome a").click()
         browser.says(".total", "Nothing is stored yet.")
         browser.one(".add summary").click()
@@ -357,10 +381,13 @@ def test_an_empty_store_a_stopped_service_and_its_return(browser: Browser, tmp_p
         browser.until(lambda: not browser.texts("#notice p"), "the notice stays")
 
 
-def test_what_a_key_allows_is_offered(browser: Browser, tmp_path: Path) -> None:
+def test_what_a_key_allows_is_offered_and_limits_are_named(
+    browser: Browser, tmp_path: Path
+) -> None:
     look, change = "look" * 8, "change" * 6
     keys = f"{{reader: read {look}, writer: write {change}}}"
-    with running(tmp_path, SEARCH_SERVE__KEYS=keys) as own:
+    limit = {"SEARCH_SERVE__MAX_UPLOAD_BYTES": "100000"}
+    with running(tmp_path, SEARCH_SERVE__KEYS=keys, **limit) as own:
         browser.open(own.url + "?view=documents")
         browser.says("#ask-key-reason", "key")
         browser.press("unknown", Keys.ENTER)
@@ -375,6 +402,10 @@ def test_what_a_key_allows_is_offered(browser: Browser, tmp_path: Path) -> None:
         browser.one("#paste-text").send_keys("A walk each day keeps the heart well.")
         browser.one(".paste button").click()
         browser.says(".total", "1 document.")
+        large = tmp_path / "large.txt"
+        large.write_text("A long text. " * 1_000_000)
+        browser.all("#files")[0].send_keys(str(large))
+        browser.says(".result.failed", "not added: the request is larger than 100,000 bytes")
 
 
 def test_a_document_is_reached_by_mouse_and_link(browser: Browser, service: Running) -> None:

@@ -19,9 +19,9 @@ const PAGE = 50;
  * @property {() => void} goToAll leaves a document for the list of all
  */
 
-/** @param {string} id */
-function path(id) {
-  return `documents/${id.split("/").map(encodeURIComponent).join("/")}`;
+/** Ids are often whole paths; encoded, none of their steps is taken for one of the address. */
+function path(/** @type {string} */ id) {
+  return `documents/${encodeURIComponent(id)}`;
 }
 
 /**

@@ -15,6 +15,8 @@ import { counted, shortPath } from "./text.js";
 
 const NAME = "Two-stage search";
 const DEBOUNCE_MS = 150;
+/** Marks the entries of the history behind which there is another one of this page. */
+const HERE = "here";
 
 /** @type {State} */
 let state = read(location.search);
@@ -42,8 +44,9 @@ const actions = {
  * @param {State} next
  */
 function go(next) {
+  if (!next.query) status = null; // the number of documents is shown, and may have changed
   state = next;
-  history.pushState(null, "", write(state));
+  history.pushState(HERE, "", write(state));
   scrollTo(0, 0);
   show();
 }
@@ -99,6 +102,7 @@ async function view(signal) {
     signal,
   );
   const took = Math.round(answer.timings_ms.total ?? 0);
+  if (answer.hits.length === 0 && status.store.documents === 0) return [welcome()];
   say(`${counted(answer.hits.length, "answer")} in ${took} ms`);
   const title = h("h1", { class: "unseen" }, comparing ? "Both orders" : "Answers");
   if (!comparing) return [title, ...answerView(answer, actions)];
@@ -166,7 +170,7 @@ function showControls() {
   the("controls").replaceChildren(
     ...controlsView(status.defaults, state.settings, (settings) => {
       state = { ...state, settings };
-      history.replaceState(null, "", write(state));
+      history.replaceState(history.state, "", write(state));
       showForm();
       clearTimeout(pause);
       pause = setTimeout(show, DEBOUNCE_MS);
@@ -228,19 +232,45 @@ function onClick(/** @type {MouseEvent} */ event) {
 
 /** From a document to where it was opened, else to the field. */
 function leave() {
-  if (state.view === "documents" && state.id !== null) history.back();
-  else the("query").focus();
+  if (state.view !== "documents" || state.id === null) the("query").focus();
+  else if (history.state === HERE) history.back();
+  else go(read(back().href));
+}
+
+/** Back or forward; the document that was open is the hit that has the focus. */
+async function onPopState() {
+  const { id } = state;
+  state = read(location.search);
+  await show();
+  if (id === null || state.id !== null) return;
+  const links = /** @type {NodeListOf<HTMLAnchorElement>} */ (
+    document.querySelectorAll("[data-hit]")
+  );
+  [...links].find((link) => read(link.search).id === id)?.focus();
+}
+
+function onDragOver(/** @type {DragEvent} */ event) {
+  if (!event.dataTransfer?.types.includes("Files")) return; // text, for a field
+  event.preventDefault();
+  document.body.classList.add("dragging");
 }
 
 /** Files dropped anywhere are added. */
 async function onDrop(/** @type {DragEvent} */ event) {
+  const dropped = [...(event.dataTransfer?.items ?? [])].filter((item) => item.kind === "file");
+  if (dropped.length === 0) return;
   event.preventDefault();
   document.body.classList.remove("dragging");
-  const files = [...(event.dataTransfer?.files ?? [])];
+  // A folder cannot be sent; a file that is no file of the disk has no entry.
+  const files = dropped
+    .filter((item) => !item.webkitGetAsEntry()?.isDirectory)
+    .flatMap((item) => item.getAsFile() ?? []);
+  if (files.length < dropped.length)
+    notice("A folder was left out: open it, and drop the files in it.");
   if (files.length === 0) return;
   if (state.view !== "documents" || state.id !== null) {
     state = { ...state, view: "documents", id: null };
-    history.pushState(null, "", write(state));
+    history.pushState(HERE, "", write(state));
     await show();
   }
   document.querySelector(".drop")?.dispatchEvent(new CustomEvent("files", { detail: files }));
@@ -273,20 +303,14 @@ function start() {
   the("theme").addEventListener("click", switchTheme);
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", (event) => onKey(event, leave));
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dragging");
-  });
+  document.addEventListener("dragover", onDragOver);
   document.addEventListener("dragleave", (event) => {
     if (!event.relatedTarget) document.body.classList.remove("dragging");
   });
   document.addEventListener("drop", onDrop);
   for (const cancel of document.querySelectorAll("dialog button[type=button]"))
     cancel.addEventListener("click", () => /** @type {any} */ (cancel.closest("dialog")).close(""));
-  addEventListener("popstate", () => {
-    state = read(location.search);
-    show();
-  });
+  addEventListener("popstate", onPopState);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
   showTheme();
   if (!state.query && state.view !== "documents") the("query").focus();
