@@ -61,6 +61,7 @@ class Settings(BaseModel):
     history: bool
 
     rerank: bool
+    early_stop: bool
     model: str = Field(min_length=1)
     models: Path
     device: str = Field(min_length=1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 
 from search.rerank import Scored
-from search.rerank.blend import sigmoid
+from search.rerank.blend import Blend, sigmoid
 from search.types import Candidate, Hit, PassageHit, Span, passage_input
 
 
@@ -35,6 +36,37 @@ def with_probabilities(first: Sequence[Hit], log_odds: Sequence[float | None]) -
         hit if odds is None else replace(hit, probability=sigmoid(odds))
         for hit, odds in zip(first, log_odds, strict=True)
     ]
+
+
+def log_odds_of(blend: Blend, logit: float, candidate: Candidate) -> float:
+    """The final score of a candidate that the cross-encoder gave this logit."""
+    known = {"fused": candidate.fused, "cosine": candidate.cosine, "bm25": candidate.bm25}
+    return blend.log_odds(logit, **known)
+
+
+def most_likely_first(candidates: Sequence[Candidate], blend: Blend) -> list[Candidate]:
+    """By what the first stage adds to the final score; ties keep their order."""
+    return sorted(candidates, key=lambda candidate: -log_odds_of(blend, 0.0, candidate))
+
+
+def is_settled(
+    candidates: Sequence[Candidate], scored: Sequence[Scored], blend: Blend, limit: int
+) -> bool:
+    """Whether the candidates after the scored ones would all miss the first `limit` documents if
+    the cross-encoder liked them as much as the middle one of those it has read.
+
+    Never where the blend does not tell candidates apart by the first stage.
+    """
+    best: dict[str, float] = {}
+    for candidate, pair in zip(candidates, scored, strict=False):
+        log_odds = log_odds_of(blend, pair.logit, candidate)
+        best[candidate.document_id] = max(best.get(candidate.document_id, log_odds), log_odds)
+    middle = median(pair.logit for pair in scored)
+    expected = [log_odds_of(blend, middle, candidate) for candidate in candidates]
+    left = expected[len(scored) :]
+    if not left or len(best) < limit or min(expected) == max(expected):
+        return False
+    return max(left) < sorted(best.values())[-limit]
 
 
 def final_order(

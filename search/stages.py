@@ -14,6 +14,9 @@ from search.order import (
     final_order,
     first_stage_order,
     fold,
+    is_settled,
+    log_odds_of,
+    most_likely_first,
     with_copies,
     with_probabilities,
 )
@@ -40,6 +43,9 @@ from search.types import (
     passage_input,
 )
 
+FIRST_READ, NEXT_READ = 18, 8
+"""Passages read before it is asked whether the rest can be left, and each time after; nDCG@10 and
+passages read for other numbers are in tests/benchmarks/latency.md."""
 MAX_HIGHLIGHTED = 10
 MIN_HIGHLIGHTED_SHARE = 0.2
 """The deciding sentence is looked for in so many hits, as people read them, and in those with such
@@ -65,6 +71,8 @@ class Search:
         self.query, self.filters = query, filters
         self.clock = Clock(settings.deadline_ms)
         self.scored = 0
+        self.settled = False
+        """Whether passages were left unread because they would hardly have changed the answer."""
         self.reranker: Reranker | None = None
         # What each model cannot read of the query, where that is most of it.
         self.foreign_to_vectors = store.unreadable(query)
@@ -91,7 +99,7 @@ class Search:
             cause = skipped.cause
             if skipped.log_odds:
                 hits = with_probabilities(first, skipped.log_odds)
-        if hits and self.scored < len(candidates) and reason is None:
+        if hits and self.scored < len(candidates) and reason is None and not self.settled:
             cause = "deadline"
             reason = self._too_late(f"after {self.scored} of {len(candidates)} passages")
         passing = [
@@ -120,9 +128,12 @@ class Search:
         """The final order. Raises NotRerankedError where the first stage's is to stand."""
         self._check_worth(first)
         reranker = self._loaded()
+        blend = self._adapted(reranker.blend)
+        if self.settings.early_stop:
+            candidates = most_likely_first(candidates, blend)
         pairs = [(self.query, passage_input(c.title, c.passage)) for c in candidates]
         try:
-            scored = reranker.score_pairs(pairs, self.clock.seconds_left())
+            scored = self._read(reranker, pairs, candidates, blend)
         except (Overloaded, Stopped):
             raise  # nobody waits for this answer, or it is to be asked for again
         except Exception as error:  # noqa: BLE001  # the model and its libraries raise anything
@@ -132,12 +143,16 @@ class Search:
         if not scored:
             raise NotRerankedError(self._too_late("before a passage was scored"), "deadline")
         self.scored, self.reranker = len(scored), reranker
+        if self.settled:
+            candidates, pairs = candidates[: len(scored)], pairs[: len(scored)]
+            read = {candidate.document_id for candidate in candidates}
+            first = [hit for hit in first if hit.id in read]
 
         def order(by: Reranker, scored: Sequence[Scored]) -> list[Hit]:
             blend = self._adapted(by.blend)
             log_odds = [
-                blend.log_odds(pair.logit, fused=c.fused, cosine=c.cosine, bm25=c.bm25)
-                for pair, c in zip(scored, candidates, strict=False)
+                log_odds_of(blend, pair.logit, candidate)
+                for pair, candidate in zip(scored, candidates, strict=False)
             ]
             return final_order(candidates, scored, log_odds, first)
 
@@ -149,6 +164,26 @@ class Search:
                 )
             )
         return hits
+
+    def _read(
+        self,
+        reranker: Reranker,
+        pairs: Sequence[tuple[str, str]],
+        candidates: Sequence[Candidate],
+        blend: Blend,
+    ) -> list[Scored]:
+        """Results for the first of the pairs: until the page is settled, or the time is over."""
+        scored: list[Scored] = []
+        size = max(FIRST_READ, self.settings.limit) if self.settings.early_stop else len(pairs)
+        while len(scored) < len(pairs) and not self.settled:
+            wanted = pairs[len(scored) : len(scored) + size]
+            found = reranker.score_pairs(wanted, self.clock.seconds_left())
+            scored += found
+            if len(found) < len(wanted):
+                break
+            self.settled = is_settled(candidates, scored, blend, self.settings.limit)
+            size = NEXT_READ
+        return scored
 
     def _check_worth(self, first: Sequence[Hit]) -> None:
         if not self.settings.rerank:
