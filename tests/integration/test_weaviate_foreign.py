@@ -25,9 +25,10 @@ from weaviate.classes.config import (
     VectorDistances,
 )
 from weaviate.classes.data import DataObject
+from weaviate.classes.init import Auth
 from weaviate.classes.tenants import Tenant, TenantActivityStatus
 from weaviate.connect.v4 import ConnectionSync
-from weaviate_server import Missing, Server, killable
+from weaviate_server import Maker, Missing, Server, killable
 
 import config
 from ingest.__main__ import main as ingest
@@ -371,6 +372,20 @@ def test_tenants(others: weaviate.WeaviateClient, name: str, opened: Open) -> No
         opened(tenant="tenantA")
 
 
+def test_a_tenant_that_sleeps_until_it_is_asked(
+    others: weaviate.WeaviateClient, name: str, opened: Open
+) -> None:
+    there = others.collections.create(
+        name,
+        multi_tenancy_config=Configure.multi_tenancy(
+            enabled=True, auto_tenant_creation=True, auto_tenant_activation=True
+        ),
+    )
+    there.with_tenant("a").data.insert({"text": "rain falls"})
+    there.tenants.update(Tenant(name="a", activity_status=TenantActivityStatus.INACTIVE))
+    assert [one.passage for one in found(opened(tenant="a"), "rain", "bm25")] == ["rain falls"]
+
+
 def test_a_tenant_of_a_class_without_any(
     others: weaviate.WeaviateClient, name: str, opened: Open
 ) -> None:
@@ -662,6 +677,44 @@ def test_nothing_writes_to_it(
     assert "Traceback" not in said
     assert schema_of(server, name) == before
     assert there.aggregate.over_all(total_count=True).total_count == 1
+
+
+def test_a_key_that_may_only_read_is_enough(make_weaviate: Maker) -> None:
+    """So nothing is written on the way, either."""
+    own = make_weaviate(
+        {
+            "ASYNC_INDEXING": "false",
+            "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
+            "AUTHENTICATION_APIKEY_ENABLED": "true",
+            "AUTHENTICATION_APIKEY_ALLOWED_KEYS": "owners,readers",
+            "AUTHENTICATION_APIKEY_USERS": "owner,reader",
+            "AUTHORIZATION_ADMINLIST_ENABLED": "true",
+            "AUTHORIZATION_ADMINLIST_USERS": "owner",
+            "AUTHORIZATION_ADMINLIST_READONLY_USERS": "reader",
+        }
+    )
+    own.start()
+    own.wait()
+    vector = HashedWords().encode_query("rain falls").tolist()
+    with weaviate.connect_to_local(
+        *own.server.rest,
+        grpc_port=own.server.grpc_port,
+        skip_init_checks=True,
+        auth_credentials=Auth.api_key("owners"),
+    ) as owner:
+        tenants = Configure.multi_tenancy(enabled=True, auto_tenant_creation=True)
+        article = owner.collections.create("Article", multi_tenancy_config=tenants)
+        article.with_tenant("a").data.insert({"title": "Rain", "body": "rain falls"}, vector=vector)
+    settings = settings_of(own.server, "Article", api_key="readers", tenant="a")
+    with closing(open_store(settings, embedder=HashedWords())) as store:
+        for mode in ("hybrid", "near_text", "bm25"):
+            (hit,) = found(store, "rain", mode)
+            assert (hit.title, hit.passage) == ("Rain", "rain falls")
+        (listed,) = store.documents()
+        assert store.get(listed.id) is not None
+        assert store.describe().documents == 1
+    with pytest.raises(StoreUnavailable, match="does not let us in"):
+        open_store(settings_of(own.server, "Article", api_key="strangers"))
 
 
 def schema_of(server: Server, name: str) -> Any:
