@@ -26,7 +26,7 @@ from search.types import Hit, Ranking, StoreInfo
 logger = logging.getLogger(__name__)
 
 Part = Literal["embedder", "reranker"]
-Fallback = Literal["deadline", "failed", "overloaded", "cache"]
+Fallback = Literal["deadline", "failed", "cache"]
 """Why an answer was worse or slower than it should have been. `cache`: it could not be reached."""
 Rejection = Literal["invalid", "too large", "overloaded", "key"]
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from search.errors import Overloaded
 from search.serve import dialects
 from search.serve.app import build_app
+from search.serve.models import MAX_CHARACTERS
 from search.serve.queue import FairQueue
 
 QUERY = "prevent heart disease"
@@ -95,6 +96,15 @@ def test_cohere_counts_chunks_of_512_tokens(client: TestClient) -> None:
         for n in (1, 2)
     ]
     assert scores == pytest.approx([probability(0), probability(1 / 3)])
+
+
+def test_of_a_very_long_document_the_beginning_is_read(client: TestClient) -> None:
+    late = "x " * (MAX_CHARACTERS // 2) + "heart"
+    score = ranked(client, documents=[late])["results"][0]["relevance_score"]
+    assert score == pytest.approx(probability(0))
+    early = "heart " + "x " * 1_000_000
+    score = ranked(client, documents=[early])["results"][0]["relevance_score"]
+    assert score == pytest.approx(probability(1 / 3))
 
 
 def test_one_thousand_documents_some_of_them_twice(client: TestClient) -> None:
