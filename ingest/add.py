@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
@@ -24,17 +24,6 @@ from search.store.open import open_store
 ORIGIN = "documents"
 
 
-@dataclass(slots=True)
-class Added:
-    """What became of the records. A rejection's `line` is the record's number, from 1."""
-
-    counts: Counts = field(default_factory=Counts)
-    rejections: list[Rejection] = field(default_factory=list)
-
-    def add(self, rejection: Rejection) -> None:
-        self.rejections.append(rejection)
-
-
 class Adder:
     """Adds to one store, which has been opened to write. Threads may share it, and take turns."""
 
@@ -44,27 +33,24 @@ class Adder:
         self._chunker = Chunker(tokenizer, settings.chunk_overlap, settings.language)
         self._lock = Lock()
 
-    def add(self, records: Sequence[Mapping[str, Any]], names: FieldNames | None = None) -> Added:
+    def add(
+        self, records: Sequence[Mapping[str, Any]], names: FieldNames | None = None
+    ) -> list[Outcome]:
         """Store each record; in place of the one of its id, unless that came from a file.
 
-        `names` of None: id, title and text are found by their usual names. Raises StoreUnavailable
-        while another process writes, and StoreError.
+        `names` of None: id, title and text are found by their usual names. Gives what became of
+        the records, in their order. Raises StoreUnavailable while another process writes, and
+        StoreError.
         """
-        added = Added()
+        outcomes: list[Outcome] = []
+        items = (Record(fields, ORIGIN, i) for i, fields in enumerate(records, start=1))
+        hint = "give it another id"
         with self._lock, only_writer(self._settings), closing(Seen()) as seen:
-            tools = Tools(
-                self._store,
-                self._chunker,
-                seen,
-                added,
-                Silent(),
-                names or FieldNames(),
-                take_over_hint="give it another id",
+            tools = _tools(
+                self._store, self._chunker, seen, names or FieldNames(), outcomes.append, hint
             )
-            pipeline = Pipeline(tools)
-            pipeline.run(Record(fields, ORIGIN, i) for i, fields in enumerate(records, start=1))
-            added.counts = pipeline.counts
-        return added
+            Pipeline(tools).run(items)
+        return sorted(outcomes, key=attrgetter("number"))
 
 
 @contextmanager
@@ -90,22 +76,36 @@ def add_files(
 
     What `report` raises ends the run; what was stored by then stays.
     """
+    hint = "take_over=true replaces it"
     with closing(Seen()) as seen:
-        silent = Silent()
-        tools = Tools(
-            store,
-            chunker,
-            seen,
-            silent,
-            silent,
-            names,
-            take_over=take_over,
-            take_over_hint="take_over=true replaces it",
-            report=report,
-        )
+        tools = _tools(store, chunker, seen, names, report, hint, take_over)
         pipeline = Pipeline(tools)
         pipeline.run(read_files(files, options, Skipped(), names))
         return pipeline.counts
+
+
+def _tools(
+    store: Store,
+    chunker: Chunker,
+    seen: Seen,
+    names: FieldNames,
+    report: Callable[[Outcome], None],
+    take_over_hint: str,
+    take_over: bool = False,
+) -> Tools:
+    """Those of a run that nobody watches."""
+    silent = Silent()
+    return Tools(
+        store,
+        chunker,
+        seen,
+        silent,
+        silent,
+        names,
+        take_over=take_over,
+        take_over_hint=take_over_hint,
+        report=report,
+    )
 
 
 class Silent:

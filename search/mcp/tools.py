@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -213,12 +214,13 @@ def _add_writing(
             raise ToolError("this key may read, not write: the server's owner has to give one")
         records = [_record(document) for document in documents]
         with _tool_errors():
-            added = adder.add(records, FieldNames(*NAMES))
+            outcomes = adder.add(records, FieldNames(*NAMES))
+        ended = Counter(outcome.status for outcome in outcomes)
         return Added(
-            stored=added.counts.stored,
-            unchanged=added.counts.unchanged,
+            stored=ended["stored"],
+            unchanged=ended["unchanged"],
             ids=[record["_id"] for record in records],
-            rejected=[Rejected(number=r.line or 0, reason=r.reason) for r in added.rejections],
+            rejected=[Rejected(number=o.number, reason=o.reason) for o in outcomes if o.reason],
         )
 
     server.add_tool(add_documents, description=ADD_DOCUMENTS, annotations=WRITES)

@@ -24,12 +24,12 @@ def test_records_are_stored_and_the_same_again_is_no_change(settings: config.Set
     store = MemoryStore()
     adder = Adder(settings, store, WordTokenizer())
     record = {"_id": "a", "title": "Walking", "text": "Walk daily.", "metadata": {"year": 2020}}
-    assert adder.add([record]).counts.stored == 1
+    assert [outcome.status for outcome in adder.add([record])] == ["stored"]
     document = store.entries["a"].document
     assert (document.title, document.metadata, document.source) == ("Walking", {"year": 2020}, None)
-    assert adder.add([record]).counts.unchanged == 1
-    changed = adder.add([record | {"text": "Walk often."}])
-    assert (changed.counts.stored, changed.counts.replaced) == (1, 1)
+    assert [outcome.status for outcome in adder.add([record])] == ["unchanged"]
+    assert [o.status for o in adder.add([record | {"text": "Walk often."}])] == ["stored"]
+    assert store.entries["a"].document.text == "Walk often."
 
 
 def test_what_cannot_be_stored_is_returned_with_its_number_and_reason(
@@ -38,9 +38,9 @@ def test_what_cannot_be_stored_is_returned_with_its_number_and_reason(
     store = MemoryStore()
     store.refused = {"c"}
     records = [{"_id": "a", "text": "x"}, {"_id": "b", "text": " "}, {"_id": "c", "text": "y"}]
-    added = Adder(settings, store, WordTokenizer()).add([*records, records[0]])
-    assert (added.counts.stored, added.counts.rejected) == (1, 3)
-    assert {rejection.line: rejection.reason for rejection in added.rejections} == {
+    outcomes = Adder(settings, store, WordTokenizer()).add([*records, records[0]])
+    assert {outcome.number: outcome.reason for outcome in outcomes} == {
+        1: None,
         2: "field 'text' is empty, expected text",
         3: "the store is in a bad mood",
         4: "duplicate id 'a'; the record at documents:1 is used",
@@ -54,8 +54,8 @@ def test_a_document_of_a_file_is_not_replaced(settings: config.Settings) -> None
     entry = store.entries["a"]
     of_a_file = replace(entry.document, source=Source("/notes/a.md"))
     store.entries["a"] = replace(entry, document=of_a_file)
-    (rejection,) = adder.add([{"_id": "a", "text": "other"}]).rejections
-    assert rejection.reason == "id 'a' belongs to /notes/a.md; give it another id"
+    (outcome,) = adder.add([{"_id": "a", "text": "other"}])
+    assert outcome.reason == "id 'a' belongs to /notes/a.md; give it another id"
 
 
 def test_another_writer_is_not_written_over(settings: config.Settings) -> None:
