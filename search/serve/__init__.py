@@ -1,1 +1,1 @@
-"""The models behind HTTP, as Weaviate's modules for vectors and reranking call them."""
+"""Search, documents and the models over HTTP: a page, an API, and the protocols of others."""

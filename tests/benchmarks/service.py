@@ -32,7 +32,7 @@ WORDS = ("heart", "disease", "prevent", "salt", "walk", "diet", "knee", "eye", "
 def main(what: str, count: int | None) -> None:
     records = json.loads((ROOT / "data" / "medical.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as service:
-        service.ask("documents", records)
+        httpx.post(f"{service.url}documents", json=records, timeout=600).raise_for_status()
         print(f"{processor()}; {len(records)} documents")
         {"fuzz": fuzzed, "hostile": broken, "memory": memory}[what](service, count)
         log = Path(folder, "log").read_text(encoding="utf-8")
