@@ -183,7 +183,7 @@ class Examination:
             info = store.describe()
         filled = f", filled by {info.embedding.name}" if info.embedding else ""
         detail = f"{info.location}: {info.documents:,} documents{filled}; {info.version}"
-        yield Finding("store", "ok", detail)
+        yield Finding("store", "ok", "; ".join((detail, *info.notes)))
 
     def _together(self) -> Iterator[Finding]:
         """What works, and not as well as it could."""
