@@ -50,6 +50,8 @@ MAX_HIGHLIGHTED = 10
 MIN_HIGHLIGHTED_SHARE = 0.2
 """The deciding sentence is looked for in so many hits, as people read them, and in those with such
 a share of the best one's probability: a passage that hardly answers has no such sentence."""
+RESERVE = 0.05
+"""The share of a deadline that is kept for what comes after the scores: order, answer, sending."""
 
 
 class Search:
@@ -228,7 +230,8 @@ class Search:
 
     def _highlighted(self, hits: Sequence[Hit]) -> list[Hit]:
         """The same hits, the first of them with the sentence that decides."""
-        if self.reranker is None or not self.settings.highlight:
+        late = self.clock.seconds_left() == 0
+        if self.reranker is None or not self.settings.highlight or late:
             return list(hits)
         least = MIN_HIGHLIGHTED_SHARE * hits[0].score if hits else 0.0
         head = [h for h in hits[:MAX_HIGHLIGHTED] if h.logit is not None and h.score >= least]
@@ -306,7 +309,8 @@ class Clock:
 
     def __init__(self, deadline_ms: float | None) -> None:
         self._start = self._last = time.perf_counter()
-        self._end = math.inf if deadline_ms is None else self._start + deadline_ms / 1000
+        seconds = math.inf if deadline_ms is None else deadline_ms / 1000
+        self._end = self._start + (1 - RESERVE) * seconds
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
@@ -318,5 +322,5 @@ class Clock:
         return round((time.perf_counter() - self._start) * 1000, 2)
 
     def seconds_left(self) -> float | None:
-        """None without a deadline."""
+        """For scores; None without a deadline."""
         return None if self._end == math.inf else max(0.0, self._end - time.perf_counter())

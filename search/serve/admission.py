@@ -14,6 +14,8 @@ from search.errors import Overloaded
 
 FIRST_STAGE = 5
 """What finding the candidates costs, in passages that the reranker reads in that time."""
+AT_LEAST = 4
+"""So many searches are taken on together, however slow the model is."""
 REMEMBERED = 0.7
 """What each search leaves of the weight of those before it, where their time is measured."""
 
@@ -31,10 +33,10 @@ class Admission:
 
     @contextmanager
     def enter(self, queries: int, candidates: int) -> Iterator[None]:
-        """For as long as these are searched. Raises Overloaded; alone, any size is taken."""
+        """For as long as these are searched. Raises Overloaded."""
         each = self._seconds / self._read if self._read else 0.0
         wait = self._passages * each
-        if wait > self._max_wait:
+        if self._queries >= AT_LEAST and wait > self._max_wait:
             raise Overloaded(wait - self._max_wait)
         if self._queries and self._queries + queries > self._most:
             raise Overloaded(wait)

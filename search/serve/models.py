@@ -35,6 +35,7 @@ from search.serve.lineup import (
 )
 from search.serve.metrics import Metrics
 from search.serve.queue import Answer, FairQueue
+from search.stages import RESERVE
 from search.store import Embedder
 from search.types import EmbeddingInfo
 
@@ -291,7 +292,8 @@ class QueuedReranker:
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         caller = current_caller.get()
         if caller is not None and caller.deadline is not None:
-            deadline = min(deadline, caller.deadline)
+            reserve = RESERVE * (caller.deadline - caller.arrived)
+            deadline = min(deadline, caller.deadline - reserve)
         # Not bounded: a search was admitted before it began.
         return self._queue.result(self.submit(pairs, deadline, bounded=False), deadline)
 
