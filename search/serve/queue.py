@@ -34,6 +34,8 @@ CAUTION = 0.8
 """The share of the time up to a deadline that a batch is meant to take."""
 REMEMBERED = 0.8
 """What each batch leaves of the weight of those before it, where the speed is measured."""
+BELIEVED_SECONDS = 1.0
+"""A speed that is older than this gives nobody up; the next item that can be late is tried."""
 STUCK_SECONDS = 60.0
 CLOSE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
@@ -298,7 +300,7 @@ class FairQueue(Generic[Item, Result]):
                     lane.popleft()
                     continue
                 in_time = self._speed.tokens(call.deadline - now)
-                if tokens + call.costs[call.taken] > in_time:
+                if tokens + call.costs[call.taken] > in_time and self._speed.is_of_now(now):
                     call.answer.finish()  # its next item would be late, in this batch or another
                     continue
                 if call.turn <= 0:
@@ -368,10 +370,15 @@ class _Speed:
     """Tokens in a second, over the last few batches; unknown before the first."""
 
     def __init__(self) -> None:
-        self._tokens = self._seconds = 0.0
+        self._tokens = self._seconds = self._at = 0.0
+
+    def is_of_now(self, now: float) -> bool:
+        """Whether it is worth believing: a machine that was busy may be so no longer."""
+        return now - self._at < BELIEVED_SECONDS
 
     def note(self, tokens: int, seconds: float) -> None:
         """A batch has been read."""
+        self._at = time.monotonic()
         self._tokens = REMEMBERED * self._tokens + tokens
         self._seconds = REMEMBERED * self._seconds + seconds
 

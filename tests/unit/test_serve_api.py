@@ -110,6 +110,22 @@ def test_queries_are_answered_in_their_order(filled: TestClient) -> None:
     assert [answer["hits"][0]["id"] for answer in found["answers"]] == ["eye", "salt"]
 
 
+def test_a_gate_tuned_for_another_retrieval_says_so_and_its_hits_are_counted(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, gate=0.0, gate_tuned_for="hybrid bundled") as client:
+        client.post("/documents", json=RECORDS)
+        found = client.post("/search", json={"query": "heart"}).json()
+        assert (found["reranked"], found["notes"]) == (False, [])
+        assert "the first stage is sure" in found["reason"]
+        (note,) = client.post("/search", json={"query": "heart", "retrieval": "bm25"}).json()[
+            "notes"
+        ]
+        assert "tuned for 'hybrid bundled', but this search uses 'bm25 bundled'" in note
+        metrics = client.get("/metrics").text
+    assert 'two_stage_searches_total{outcome="gate"} 2.0' in metrics
+
+
 def test_null_is_a_value_and_not_the_same_as_absent(tmp_path: Path) -> None:
     with serving(tmp_path, gate=0.0) as client:
         client.post("/documents", json=RECORDS)

@@ -282,6 +282,30 @@ def test_a_deadline_ends_the_wait_while_the_model_is_busy_with_others() -> None:
     assert model.batches == [[0], [3]]
 
 
+def test_a_machine_that_was_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else, with deadlines only, nobody would ever find out that it is quick again."""
+    monkeypatch.setattr(queue_module, "BELIEVED_SECONDS", 0.2)
+    slow = threading.Event()
+    slow.set()
+
+    def model(items: list[int]) -> list[int]:
+        time.sleep(0.4 if slow.is_set() else 0.0)
+        return items
+
+    def ask() -> list[int]:
+        deadline = time.monotonic() + 0.3
+        return queue.result(queue.submit([1], [COST], deadline=deadline), deadline)
+
+    with queue_of(model) as queue:
+        submit(queue, [1]).result(5)
+        slow.clear()
+        started = time.monotonic()
+        assert ask() == []
+        assert time.monotonic() - started < 0.1  # given up at once: it was slow just now
+        time.sleep(0.25)
+        assert ask() == [1]
+
+
 def test_a_timeout_of_the_models_own_is_its_fault_and_not_a_deadline() -> None:
     def times_out(items: list[int]) -> list[int]:
         raise TimeoutError("the device did not answer")
