@@ -81,6 +81,11 @@ class _Call(Generic[Item, Result]):
     taken: int = 0
     turn: int = 0  # tokens that it may still take before it is the next one's turn
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.answer.done() or (self.caller is not None and self.caller.left.is_set())
+
     def is_over(self, now: float) -> bool:
         """Whether nobody waits for the rest of it; its answer is final then."""
         if self.caller is not None and self.caller.left.is_set():
@@ -240,7 +245,8 @@ class FairQueue(Generic[Item, Result]):
         self._fail_all(Stopped(STOPPING))
 
     def _waiting(self) -> list[_Call[Item, Result]]:
-        return [*self._urgent, *self._new, *self._begun]
+        calls = (*self._urgent, *self._new, *self._begun)
+        return [call for call in calls if not call.is_abandoned]
 
     def _check_room(self, tokens: int) -> None:
         """Raises Overloaded. Alone, a call is taken whatever its size."""
@@ -275,6 +281,7 @@ class FairQueue(Generic[Item, Result]):
                     self._count()
                     self._note_start(batch)
                     return True
+                self._count()
                 if self._closing:
                     return False
                 self._changed.wait()
@@ -352,8 +359,9 @@ class FairQueue(Generic[Item, Result]):
 
     def _fail_all(self, error: Exception) -> None:
         with self._changed:
-            calls = [taken.call for taken in self._batch] + self._waiting()
+            calls = [taken.call for taken in self._batch]
             for lane in (self._urgent, self._new, self._begun):
+                calls += lane
                 lane.clear()
         for call in calls:
             call.answer.fail(error)

@@ -56,8 +56,9 @@ def measured(client: httpx.Client, name: str) -> float:
 @pytest.mark.parametrize("clients", [1, 6])
 def test_answers_are_there_at_the_deadline(client: httpx.Client, clients: int) -> None:
     deadline = 0.5
-    # What this machine, which may be busy, takes for a request that asks for nothing.
-    idle = sorted(seconds_for(client) for _ in range(40))[37]
+    late = sorted(seconds_for(client) for _ in range(40))[37]
+    if late > 0.1 * deadline:
+        pytest.skip(f"this machine is busy: a request that asks for nothing took {late:.2f} s")
 
     def ask(number: int) -> tuple[float, Any]:
         query = f"{QUERIES[number % len(QUERIES)]} {number}"
@@ -69,8 +70,7 @@ def test_answers_are_there_at_the_deadline(client: httpx.Client, clients: int) -
 
     with ThreadPoolExecutor(clients) as pool:
         answers = list(pool.map(ask, range(100)))
-    in_time = 1.1 * deadline + max(0.0, idle - 0.01)
-    assert sum(seconds <= in_time for seconds, _ in answers) >= 95
+    assert sum(seconds <= 1.1 * deadline for seconds, _ in answers) >= 95
     partial = [answer for _, answer in answers if answer["reranked"] == "partial"]
     assert partial, "no deadline was tight"
     for answer in partial:
@@ -143,6 +143,7 @@ def test_who_leaves_frees_the_place(client: httpx.Client) -> None:
                 json={"query": QUERIES[0], "documents": texts, "model": "m"},
                 timeout=httpx.Timeout(60, read=0.5),
             )
+        time.sleep(0.5)  # until the service has noticed
     deadline = time.monotonic() + 10
     while measured(client, "two_stage_queue_length"):
         assert time.monotonic() < deadline, "their work still waits"

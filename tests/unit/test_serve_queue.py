@@ -234,6 +234,7 @@ def test_a_caller_who_left_frees_its_place() -> None:
             answers = [submit(queue, [1, 2, 3]), submit(queue, [4])]
         stays = submit(queue, [5])
         gone.left.set()
+        assert len(queue._waiting()) == 1  # at once, however long the batch that runs may take
         model.open.set()
         assert stays.result(5) == [10]
         for answer in answers:
@@ -251,6 +252,7 @@ def test_who_leaves_in_the_middle_is_not_read_on() -> None:
         with pytest.raises(Stopped, match="left"):
             queue.result(answer)
     assert len(model.batches) == 1
+    assert 'queue_length{part="reranker"} 0.0' in queue._metrics.exposition().decode()
 
 
 def test_at_a_deadline_there_is_what_was_ready() -> None:
