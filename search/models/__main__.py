@@ -20,11 +20,11 @@ if (
 
 import config
 from search.errors import InputError, MissingExtra
+from search.evaluate import versions
 from search.models.registry import CURRENT, SHIPPED, Registry, Version
 from search.terminal import json_text, printable, run_command, say, utf8
 
 if TYPE_CHECKING:
-    from search.evaluate.compare import Agreement, Judged
     from search.evaluate.progress import Shown
 
 PROG = "python -m search.models"
@@ -143,7 +143,7 @@ def add(args: argparse.Namespace, registry: Registry, settings: config.Settings)
     source = str(BUNDLED) if args.source == SHIPPED else args.source
     with registry.draft(args.name, source, args.copy) as draft:
         checks = admission.check(draft.version, settings)
-        print("\n".join(_check_lines(checks)), flush=True)
+        print("\n".join(versions.check_lines(checks)), flush=True)
         if not all(check.passed for check in checks) and not args.force:
             say(f"models: {args.name} was not added; --force keeps it all the same")
             return 1
@@ -166,11 +166,11 @@ def _calibrated(
 
 def list_versions(args: argparse.Namespace, registry: Registry, settings: config.Settings) -> int:
     current = registry.current
-    versions = [registry.get(name) for name in registry.names()]
+    found = [registry.get(name) for name in registry.names()]
     if args.json:
-        found = [_as_json(version) for version in versions]
         trial = asdict(registry.trial)
-        print(json_text({"current": current, "trial": trial, "versions": found}, 2))
+        listed = [versions.version_json(version) for version in found]
+        print(json_text({"current": current, "trial": trial, "versions": listed}, 2))
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -179,7 +179,7 @@ def list_versions(args: argparse.Namespace, registry: Registry, settings: config
     for title in ("", "version", "from", "added", "checks", "probabilities"):
         table.add_column(title)
     table.add_row("*" if current == SHIPPED else "", SHIPPED, "this project", "", "", "calibrated")
-    for v in versions:
+    for v in found:
         passed = sum(check.passed for check in v.checks)
         table.add_row(
             "*" if v.name == current else "",
@@ -201,14 +201,14 @@ def show(args: argparse.Namespace, registry: Registry, settings: config.Settings
 
     version = registry.get(args.name)
     if args.json:
-        print(json_text(_as_json(version), 2))
+        print(json_text(versions.version_json(version), 2))
         return 0
     kind = "copy of" if version.is_copy else "refers to"
     pinned = f" at {version.revision}" if version.revision else ""
     print(f"{version.name}  {version.digest}")
     print(f"  {kind} {printable(version.source)}{pinned}, added {version.added}")
     print(f"  weights in {printable(str(version.folder))}")
-    print("\n".join(_check_lines(version.checks)))
+    print("\n".join(versions.check_lines(version.checks)))
     print(f"  probabilities: {trust(version.calibration)}")
     published = known(version.source)
     if published:
@@ -224,7 +224,7 @@ def check(args: argparse.Namespace, registry: Registry, settings: config.Setting
         found = [{"check": c.name, "passed": c.passed, "detail": c.detail} for c in checks]
         print(json_text({"name": args.name, "checks": found}, 2))
     else:
-        print("\n".join(_check_lines(checks)))
+        print("\n".join(versions.check_lines(checks)))
     return 0 if all(check.passed for check in checks) else 1
 
 
@@ -295,103 +295,23 @@ def compare(args: argparse.Namespace, registry: Registry, settings: config.Setti
             )
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "scipy", "evaluate", "--data") from None
-        print(json_text(_judged_json(judged, a, b), 2) if args.json else _judged(judged, a, b))
+        print(
+            json_text(versions.judged_json(judged, a, b), 2)
+            if args.json
+            else versions.judged_text(judged, a, b)
+        )
         return 0
     found = (
         comparison.from_log(args.log, a, b)
         if args.log
         else comparison.over_store(read_queries(args.queries), settings, a, b)
     )
-    print(json_text(_agreement_json(found, a, b), 2) if args.json else _agreement(found, a, b))
-    return 0
-
-
-def _judged(found: Judged, a: str, b: str) -> str:
-    mean, low, high = found.difference
-    return (
-        f"{found.name}, {found.queries} queries, nDCG@10\n"
-        f"  first stage  {found.first:.4f}\n"
-        f"  A  {a}  {found.a:.4f}\n"
-        f"  B  {b}  {found.b:.4f}\n"
-        f"  B - A  {mean:+.4f}  95% {low:+.4f} to {high:+.4f}  p {found.p:.3f}; "
-        f"{found.better} queries better, {found.worse} worse\n"
-        f"  {found.verdict}"
+    print(
+        json_text(versions.agreement_json(found, a, b), 2)
+        if args.json
+        else versions.agreement_text(found, a, b)
     )
-
-
-def _judged_json(found: Judged, a: str, b: str) -> dict[str, Any]:
-    mean, low, high = found.difference
-    return {
-        "set": found.name,
-        "queries": found.queries,
-        "metric": "nDCG@10",
-        "first_stage": found.first,
-        "a": {"model": a, "value": found.a},
-        "b": {"model": b, "value": found.b},
-        "difference": {"mean": mean, "low": low, "high": high, "p": found.p},
-        "better": found.better,
-        "worse": found.worse,
-        "verdict": found.verdict,
-    }
-
-
-def _agreement(found: Agreement, a: str, b: str) -> str:
-    lines = [
-        f"{found.queries} queries: Kendall's tau {found.tau:.3f} on average; another document "
-        f"first for {found.top_changed}"
-    ]
-    if found.unscored:
-        lines.append(f"{found.unscored} more were not scored by both, and are left out")
-    if found.furthest:
-        lines.append("The queries that differ most:")
-    for one in found.furthest:
-        lines.append(f"  {printable(one.query)}  (tau {one.tau:.2f})")
-        lines.append(f"    A  {a}: {printable(', '.join(one.a[:3]))}")
-        lines.append(f"    B  {b}: {printable(', '.join(one.b[:3]))}")
-    return "\n".join(lines)
-
-
-def _agreement_json(found: Agreement, a: str, b: str) -> dict[str, Any]:
-    return {
-        "a": a,
-        "b": b,
-        "queries": found.queries,
-        "unscored": found.unscored,
-        "kendall_tau": found.tau,
-        "top_changed": found.top_changed,
-        "furthest": [
-            {"query": one.query, "kendall_tau": one.tau, "a": list(one.a), "b": list(one.b)}
-            for one in found.furthest
-        ],
-    }
-
-
-def _check_lines(checks: Sequence[Any]) -> list[str]:
-    return [
-        f"  {'ok    ' if check.passed else 'FAILED'}  {check.name}: {printable(check.detail)}"
-        for check in checks
-    ]
-
-
-def _as_json(version: Version) -> dict[str, Any]:
-    from search.models.known import known
-
-    published = known(version.source)
-    return {
-        "name": version.name,
-        "source": version.source,
-        "revision": version.revision,
-        "copy": version.is_copy,
-        "folder": str(version.folder),
-        "added": version.added,
-        "digest": version.digest,
-        "checks": [
-            {"check": check.name, "passed": check.passed, "detail": check.detail}
-            for check in version.checks
-        ],
-        "calibration": version.calibration,
-        "published": published._asdict() if published else None,
-    }
+    return 0
 
 
 def _shown() -> Shown:

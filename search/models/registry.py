@@ -16,16 +16,17 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from search.errors import InputError, ModelError
+from search.models.files import locked, sync, write_json
 from search.models.folder import find_folder
 from search.models.remembered import remember
 
@@ -154,6 +155,8 @@ class Registry:
         if name != SHIPPED:
             check_unchanged(self.get(name))
         with self._locked():
+            if name != SHIPPED:
+                self.get(name)  # not removed meanwhile
             if name != self.current:
                 self._write_state([*self.history, name])
 
@@ -186,7 +189,8 @@ class Registry:
                     f"version {name!r} is in use: `two-stage models use` another one, or "
                     "`rollback`, and end its trial (`shadow --off`, `canary --off`), then remove it"
                 )
-            self._write_state([used for used in self.history if used != name])
+            left = [used for used in self.history if used != name]
+            self._write_state([used for used, _ in groupby(left)])
             gone = self.root / f"{GONE}{name}-{os.getpid()}"
             (self.root / name).rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -206,24 +210,24 @@ class Registry:
                 home.mkdir()
                 stack.callback(shutil.rmtree, home, ignore_errors=True)
                 # As long as it is held, nobody takes the draft for a leftover.
-                stack.enter_context(_lock(home / LOCK, "this draft"))
+                stack.enter_context(locked(home / LOCK, "this draft"))
             yield Draft(self, _drafted(name, home, source, found, copy))
 
     def _add(self, version: Version) -> Version:
         target = self.root / version.name
-        _write_json(version.home / MANIFEST, _as_json(version))
         with self._locked():
             self._check_free(version.name)
+            write_json(version.home / MANIFEST, _as_json(version))
             (version.home / LOCK).unlink(missing_ok=True)
             version.home.rename(target)
-            _sync(self.root)
+            sync(self.root)
         return _read_manifest(target)
 
     def _check_free(self, name: str) -> None:
-        if not NAME.fullmatch(name) or name in (SHIPPED, CURRENT):
+        if not NAME.fullmatch(name) or name in (SHIPPED, CURRENT, STATE, LOCK):
             raise InputError(
                 f"{name!r} cannot be a version's name: expected small letters, digits and . _ - "
-                f"(64 at most), and neither {SHIPPED} nor {CURRENT}"
+                f"(64 at most), and none of {SHIPPED}, {CURRENT}, {STATE} and {LOCK}"
             )
         if (self.root / name).exists():
             raise InputError(
@@ -233,27 +237,24 @@ class Registry:
 
     def _write_state(self, used: Sequence[str], trial: Trial | None = None) -> None:
         content = {"used": list(used), "trial": asdict(self.trial if trial is None else trial)}
-        _write_json(self.root / STATE, content)
-
-    def _make_root(self) -> None:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ModelError(
-                f"{self.root}: cannot be made ({error.strerror}); set `models` to another folder"
-            ) from None
+        write_json(self.root / STATE, content)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time; what killed ones have left is removed."""
-        self._make_root()
-        with _lock(self.root / LOCK, f"the models in {self.root}", WAIT_SECONDS):
-            for path in self.root.glob(f"{DRAFT}*"):
-                with suppress(ModelError, OSError), _lock(path / LOCK, "this draft"):
+        """One writer at a time; what killed ones have left is removed. Raises ModelError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with locked(self.root / LOCK, f"the models in {self.root}", WAIT_SECONDS):
+                for path in self.root.glob(f"{DRAFT}*"):
+                    with suppress(ModelError, OSError), locked(path / LOCK, "this draft"):
+                        shutil.rmtree(path, ignore_errors=True)
+                for path in self.root.glob(f"{GONE}*"):
                     shutil.rmtree(path, ignore_errors=True)
-            for path in self.root.glob(f"{GONE}*"):
-                shutil.rmtree(path, ignore_errors=True)
-            yield
+                yield
+        except OSError as error:
+            raise ModelError(
+                f"{self.root} cannot be written: {error.strerror}; set `models` to another folder"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,57 +376,3 @@ def _read_manifest(home: Path) -> Version:
             f"{path}: cannot be read as a version's manifest ({error!r}): remove the folder "
             f"{home}, then add the model again"
         ) from None
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all, and on disk when this returns."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False, default=str)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """So that a rename in it outlives the machine; Windows has no such thing."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _lock(path: Path, what: str, seconds: float = 0.0) -> Iterator[None]:
-    """Hold a lock that goes with the process, however that ends; wait `seconds` for it at most.
-
-    Raises ModelError when another process holds it.
-    """
-    deadline = time.monotonic() + seconds
-    with path.open("a+b") as file:
-        while not _try_lock(file):
-            if time.monotonic() >= deadline:
-                raise ModelError(
-                    f"another process is changing {what}: wait for it to end, then try again"
-                )
-            time.sleep(0.05)
-        yield
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

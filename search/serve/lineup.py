@@ -256,8 +256,8 @@ class Follower:
         """Put in place what is named now. What cannot be loaded leaves things as they are."""
         try:
             current, canary, share, shadow = self._wanted()
-        except SearchError as error:
-            self._say(str(error))
+        except (SearchError, OSError) as error:
+            self._say(in_short(error))
             return
         self._fault = None
         before = self._lineup.roles

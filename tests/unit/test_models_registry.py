@@ -12,7 +12,7 @@ import pytest
 from tiny_folders import write_model
 
 from search.errors import CheckpointError, InputError, ModelError
-from search.models.registry import Check, Registry, Version, check_unchanged
+from search.models.registry import Check, Registry, Trial, Version, check_unchanged
 from search.rerank.checkpoint import find_blend, locate, open_checkpoint
 
 BLEND = {"log_odds": [{"constant": -1.0, "logit": 0.5}]}
@@ -140,7 +140,9 @@ def test_what_is_in_use_is_not_removed(registry: Registry, source: Path) -> None
     assert registry.rollback() == "bundled", "a version that is gone is nothing to go back to"
 
 
-@pytest.mark.parametrize("name", ["bundled", "current", "", "a/b", "../x", ".x", "A", "x" * 65])
+@pytest.mark.parametrize(
+    "name", ["bundled", "current", "lock", "state.json", "", "a/b", "../x", ".x", "A", "x" * 65]
+)
 def test_names_that_mean_something_else_are_refused(
     registry: Registry, source: Path, name: str
 ) -> None:
@@ -251,3 +253,33 @@ def test_a_kill_while_switching_leaves_one_version_in_use(
     assert registry.current in ("one", "bundled")
     registry.use("one")
     assert locate("current", registry.root).name == "one"
+
+
+def test_history_has_no_version_twice_in_a_row(registry: Registry, source: Path) -> None:
+    for name in ("one", "two"):
+        add(registry, name, source)
+    for name in ("one", "two", "one", "bundled"):
+        registry.use(name)
+    registry.remove("two")
+    assert registry.history == ["one", "bundled"]
+    assert registry.rollback() == "one"
+    assert registry.rollback() == "bundled"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match=r"cannot be written: .*; set `models` to another"):
+        add(Registry(tmp_path / "file" / "models"), "one", source)
+
+
+def test_what_is_on_trial_is_not_removed(registry: Registry, source: Path) -> None:
+    add(registry, "one", source)
+    for trial in (Trial(shadow="one"), Trial(canary="one")):
+        registry.set_trial(trial)
+        assert registry.trial == trial
+        with pytest.raises(InputError, match="in use"):
+            registry.remove("one")
+    registry.use("one")
+    assert registry.trial.canary == "one", "using a version does not end a trial"
+    with pytest.raises(InputError, match="no version 'two'"):
+        registry.set_trial(Trial(shadow="two"))
