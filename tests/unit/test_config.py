@@ -191,3 +191,12 @@ def test_keys_that_cannot_be_used_are_refused_unshown(keys: str) -> None:
     with pytest.raises(ConfigError, match=r"'serve.keys' \(flags\)") as caught:
         config.load({"serve.keys": keys})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given", ["abstract,body", "abstract, body", "[abstract, body]", ["abstract", "body"]]
+)
+def test_names_in_a_row_may_be_text_as_flags_and_variables_give_it(given: object) -> None:
+    settings = config.load({"weaviate.text_properties": given}, {}, [])
+    assert settings.weaviate.text_properties == ("abstract", "body")
+    assert config.load({"weaviate.text_properties": "null"}, {}, []).weaviate.text_properties == ()
