@@ -88,7 +88,8 @@ def test_many_threads_get_the_same_answers_and_leave_nothing_open(store: Path) -
 
 
 def test_a_deadline_is_kept(store: Path) -> None:
-    with Searcher.open(environment={}, store=store, candidates=100) as searcher:
+    settings = {"candidates": 100, "early_stop": False}
+    with Searcher.open(environment={}, store=store, **settings) as searcher:
         searcher.search(QUERY)  # loads the models
         whole = searcher.search(QUERY)
         assert whole.scored > 50
