@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.errors import (
@@ -56,6 +57,8 @@ REJECTIONS: Mapping[int, metrics.Rejection] = {
     422: "invalid",
     429: "overloaded",
 }
+LEFT = 499
+"""What is counted where the caller left before there was an answer; nobody sees it."""
 HEADERS = [(b"x-content-type-options", b"nosniff")]
 
 
@@ -146,6 +149,8 @@ class Entrance:
                 raise
             # The time for what runs is over; who waits hears of it, rather than nothing.
             await self._give_up(scope, receive, answer, 503, "the service stopped; ask again")
+        except ClientDisconnect:
+            pass  # in the middle of what it sent
         except Exception:
             logger.exception("a request failed")
             fault = "a fault of the service: its log says more"
@@ -163,18 +168,19 @@ class Entrance:
         """One line of log, and a measurement. The route is as declared: it names no document."""
         route = getattr(scope.get("route"), "path", None) or "none"
         seconds = time.monotonic() - caller.arrived
-        self.service.metrics.request(route, answer.status, seconds)
-        if answer.status in REJECTIONS:
-            self.service.metrics.rejected(REJECTIONS[answer.status])
+        status = answer.status or LEFT
+        self.service.metrics.request(route, status, seconds)
+        if status in REJECTIONS:
+            self.service.metrics.rejected(REJECTIONS[status])
         fields = {
             "method": scope["method"],
             "route": route,
-            "status": answer.status,
+            "status": status,
             "ms": round(seconds * 1000, 1),
             **({"key": caller.key} if caller.key else {}),
             **caller.notes,
         }
-        level = logging.ERROR if answer.status >= 500 else logging.INFO
+        level = logging.ERROR if status >= 500 else logging.INFO
         logger.log(level, "answered" if answer.complete else "left", extra={"fields": fields})
 
 

@@ -10,7 +10,8 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from email.message import Message
 from itertools import islice
@@ -30,7 +31,7 @@ from ingest.read.source import InputFile, Options
 from ingest.read.walk import uploaded
 from ingest.record import Outcome, Rejection
 from search.answer import document_json, source_json
-from search.errors import InputError, SearchError, Stopped
+from search.errors import InputError, SearchError, Stopped, StoreUnavailable
 from search.serve.caller import current_caller
 from search.serve.service import Service
 from search.serve.shapes import (
@@ -121,7 +122,8 @@ def router(service: Service) -> APIRouter:
         """
         folder = TemporaryDirectory(prefix="two-stage-upload-")
         try:
-            files = await _received(request, Path(folder.name), wanted)
+            with _translate_errors():
+                files = await _received(request, Path(folder.name), wanted)
             upload = Upload(service, folder, files, wanted)
             await upload.begin()
         except BaseException:
@@ -184,6 +186,17 @@ def _listed(listed: Listed) -> dict[str, Any]:
 
 
 # --- receiving
+
+
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"what was sent cannot be kept among the temporary files ({error.strerror}); the "
+            "service needs room there, or another folder for them in the variable TMPDIR"
+        ) from None
 
 
 async def _received(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from store_support import HashedWords, entry, random_entries
 
 import config
+from search.errors import InputError
 from search.store import Store
 from search.store.sqlite import SqliteStore
 from search.types import (
@@ -77,6 +78,16 @@ def test_what_was_put_is_there(store: Store) -> None:
     info = store.describe()
     assert (info.documents, info.passages) == (2, 3)
     assert store.check(None) == []
+
+
+def test_a_list_goes_on_behind_a_document(store: Store) -> None:
+    store.put([entry(f"d{i}", f"text number {i}") for i in range(5)])
+    whole = [one.id for one in store.documents()]
+    assert [one.id for one in store.documents(after=whole[1])] == whole[2:]
+    assert list(store.documents(after=whole[-1])) == []
+    for unknown in ("nobody", "\ud800"):
+        with pytest.raises(InputError, match="to go on after"):
+            list(store.documents(after=unknown))
 
 
 def test_documents_are_listed_and_given_back(store: Store) -> None:

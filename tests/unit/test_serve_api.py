@@ -363,6 +363,17 @@ def test_while_another_process_writes_the_answer_says_so(
     assert filled.delete("/documents/eye").status_code == 200
 
 
+def test_without_room_for_what_is_sent_the_answer_says_so(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("search.serve.documents_api.shutil.copyfileobj", full)
+    answer = client.post("/documents", files={"files": ("a.txt", b"words")})
+    assert (answer.status_code, "No space left" in answer.json()["error"]) == (503, True)
+
+
 def test_an_upload_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     limits = {"serve.max_upload_bytes": 2000, "serve.max_body_bytes": 1024}
     with serving(tmp_path, **limits) as client:

@@ -89,6 +89,26 @@ def test_the_log_tells_who_left_from_who_was_answered(caplog: pytest.LogCaptureF
     assert [entry.getMessage() for entry in caplog.records] == ["answered", "left"]
 
 
+def test_who_leaves_in_the_middle_of_an_upload_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    app = build_app(make_service())
+    scope = {
+        "type": "http", "method": "POST", "path": "/documents", "raw_path": b"/documents",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"100")],
+        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+        "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
+    }  # fmt: skip
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    asyncio.run(app(scope, messages(part(b"[{"), {"type": "http.disconnect"}), send))
+    (entry,) = caplog.records
+    assert (entry.getMessage(), vars(entry)["fields"]["status"]) == ("left", 499)
+
+
 def test_queries_are_logged_where_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with TestClient(build_app(make_service(**{"serve.log_queries": True}))) as client:
