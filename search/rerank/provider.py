@@ -59,6 +59,23 @@ class Answered:
     order: Callable[[Reranker, Sequence[Scored]], list[str]]
 
 
+class Wrapper:
+    """Around another reranker: what an answer says of the model, and its blend, are that one's."""
+
+    def __init__(self, model: Reranker) -> None:
+        self._model = model
+
+    @property
+    def info(self) -> Mapping[str, str | int]:
+        """Name, revision, device, precision …, as an answer shows them."""
+        return self._model.info
+
+    @property
+    def blend(self) -> Blend:
+        """How its logits become probabilities."""
+        return self._model.blend
+
+
 class RerankerProvider:
     """Loads one reranker for any number of threads, in a thread of its own.
 

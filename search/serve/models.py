@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict
@@ -19,10 +19,10 @@ from search.embed import PassageTokenizer, load_embedder
 from search.errors import ModelError
 from search.models.registry import CURRENT, Registry
 from search.models.tokens import Tokenizer
-from search.rerank import Blend, CrossEncoder, Scored
+from search.rerank import CrossEncoder, Scored
 from search.rerank.cache import CachedReranker, ScoreCache, open_cache
 from search.rerank.checkpoint import find_tokenizer
-from search.rerank.provider import Reranker, RerankerProvider
+from search.rerank.provider import Reranker, RerankerProvider, Wrapper
 from search.serve.caller import current_caller
 from search.serve.lineup import (
     Follower,
@@ -267,22 +267,12 @@ class QueuedEmbedder:
         return queue.result(queue.submit(cut, costs, urgent=urgent, bounded=False))
 
 
-class QueuedReranker:
+class QueuedReranker(Wrapper):
     """A cross-encoder for threads that wait: they share batches."""
 
     def __init__(self, model: Reranker, queue: FairQueue[tuple[Reranker, Pair], Scored]) -> None:
-        self._model = model
+        super().__init__(model)
         self._queue = queue
-
-    @property
-    def info(self) -> Mapping[str, str | int]:
-        """What an answer says of the model."""
-        return self._model.info
-
-    @property
-    def blend(self) -> Blend:
-        """How its logits become probabilities."""
-        return self._model.blend
 
     def score_pairs(self, pairs: Sequence[Pair], seconds: float | None = None) -> list[Scored]:
         """One result per pair, in order; as many as there are after `seconds`, if that is given.

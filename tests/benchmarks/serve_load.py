@@ -1,7 +1,7 @@
 """The service under load: throughput, latency, and what it does with ten times what it can take.
 
     python tests/benchmarks/serve_load.py --seconds 20
-    python tests/benchmarks/serve_load.py --url http://127.0.0.1:9000 --only rerank   # another one
+    python tests/benchmarks/serve_load.py --url http://127.0.0.1:9000 --rerank-path /rerank
 
 Starts `python -m search.serve` on a store made of data/medical.json, without a score cache unless
 `--cache`, and asks it from another process over the loopback. Closed loop: each client asks again
@@ -154,12 +154,12 @@ def searches(**options: object) -> Requests:
         yield "/search", json.dumps({"query": query, **options}).encode()
 
 
-def reranks(protocol: str) -> Requests:
+def reranks(path: str, model: str = "m") -> Requests:
     """Each query with other texts, in the words of this service (Cohere's) or another's."""
     all_texts, chance = texts(), random.Random(0)
     for query in cycle(queries()):
-        body = {"query": query, "documents": chance.sample(all_texts, PASSAGES), "model": "m"}
-        yield protocol, json.dumps(body).encode()
+        body = {"query": query, "documents": chance.sample(all_texts, PASSAGES), "model": model}
+        yield path, json.dumps(body).encode()
 
 
 def report(url: str, make: Callable[[], Requests], name: str, seconds: float) -> None:
@@ -229,8 +229,9 @@ def memory(process_id: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20, help="of each row")
-    parser.add_argument("--url", help="a service that runs already, with --rerank-path")
+    parser.add_argument("--url", help="of another rerank service, which runs already")
     parser.add_argument("--rerank-path", default="/v2/rerank")
+    parser.add_argument("--model", default="m", help="what another service calls its model")
     parser.add_argument("--only", choices=["search", "rerank", "deadline", "memory", "cache"])
     parser.add_argument("--requests", type=int, default=20_000, help="for --only memory")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
@@ -238,7 +239,7 @@ def main() -> None:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{processor()}; load average before: {load}")
     if args.url:
-        report(args.url, lambda: reranks(args.rerank_path), "rerank", args.seconds)
+        report(args.url, lambda: reranks(args.rerank_path, args.model), "rerank", args.seconds)
         return
     cached = args.only == "cache"
     settings = [*args.set] if cached else ["serve.cache_bytes=0", *args.set]

@@ -19,9 +19,8 @@ from typing import Protocol
 
 from config import Settings
 from search.errors import MissingExtra
-from search.rerank.blend import Blend
 from search.rerank.encoder import Scored
-from search.rerank.provider import Reranker, in_short
+from search.rerank.provider import Reranker, Wrapper, in_short
 
 logger = logging.getLogger(__name__)
 
@@ -201,24 +200,14 @@ def open_cache(
     )
 
 
-class CachedReranker:
+class CachedReranker(Wrapper):
     """A reranker that scores only what it has not scored before."""
 
     def __init__(self, model: Reranker, cache: ScoreCache, identity: Callable[[], str]) -> None:
         """`identity` names what decides a score besides query and text: weights, precision …"""
-        self._model = model
+        super().__init__(model)
         self._cache = cache
         self._identity = identity
-
-    @property
-    def info(self) -> Mapping[str, str | int]:
-        """What an answer says of the model."""
-        return self._model.info
-
-    @property
-    def blend(self) -> Blend:
-        """How its logits become probabilities."""
-        return self._model.blend
 
     def score_pairs(self, pairs: Sequence[Pair], seconds: float | None = None) -> list[Scored]:
         """One result per (query, text), in input order; with `seconds`, of the first pairs."""
