@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-WAIT_SECONDS = 30  # a busy machine is slow; what is waited for is mostly there at once
+WAIT_SECONDS = 60  # a busy machine is slow; what is waited for is mostly there at once
 MISSING = (
     "the page is tested in a browser: apt-get install chromium chromium-driver, "
     "or put Chrome and its chromedriver on the PATH"
@@ -43,7 +43,11 @@ class Browser:
         wait = WebDriverWait(
             self.driver, WAIT_SECONDS, 0.05, ignored_exceptions=[WebDriverException, IndexError]
         )
-        return wait.until(lambda _: condition() or False, what)
+        try:
+            return wait.until(lambda _: condition() or False)
+        except TimeoutException:
+            shown = " ".join(self.texts("#notice, main"))
+            raise AssertionError(f"{what}; the page shows {shown:.1000}") from None
 
     def all(self, css: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, css)

@@ -202,6 +202,24 @@ def test_an_answer_that_is_no_longer_wanted_is_dropped(browser: Browser, service
     assert browser.texts(".hit h2") == ["fast"]
 
 
+def test_what_is_being_typed_is_left_alone(browser: Browser, service: Scripted) -> None:
+    """While settings change, or the page asks again by itself."""
+    service.says("/search", answer(hit(1, 1, "A"), before=[]))
+    browser.open(service.url + "?view=compare&q=walk")
+    browser.one(".compare")
+    browser.one("#query").send_keys("ing")
+    browser.one("#set-limit").send_keys(Keys.ARROW_RIGHT)
+    browser.until(lambda: service.bodies()[-1].get("limit") == 11, "11 were not asked for")
+    assert service.bodies()[-1]["query"] == "walk"
+    assert browser.one("#query").get_attribute("value") == "walking"
+    browser.driver.back()
+    browser.open(service.url + "?q=walk")
+    browser.ask("run")
+    browser.until(lambda: service.bodies()[-1]["query"] == "run", "not asked")
+    browser.driver.back()
+    browser.until(lambda: browser.one("#query").get_attribute("value") == "walk", "not the query")
+
+
 def test_moving_a_slider_asks_once_when_it_rests(browser: Browser, service: Scripted) -> None:
     before = [hit(1, 1, "A", logit=None), hit(2, 2, "B", logit=None)]
     found = answer(hit(1, 2, "B"), hit(2, 1, "A"), hit(3, 9, "C"), before=before)

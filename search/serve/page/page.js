@@ -24,6 +24,8 @@ let state = read(location.search);
 let status = null;
 let running = new AbortController();
 let pause = 0;
+/** The query that the field was last given; what people type since then is left alone. */
+let shownQuery = "";
 
 const patience = new Patience(show, () => (status = null));
 
@@ -135,7 +137,7 @@ function showForm() {
     the("settings").open = view === "compare" && matchMedia("(min-width: 42rem)").matches;
   }
   document.body.dataset.view = view;
-  if (the("query").value.trim() !== query) the("query").value = query;
+  if (query !== shownQuery) the("query").value = shownQuery = query;
   for (const link of document.querySelectorAll("nav a")) {
     const other = /** @type {HTMLAnchorElement} */ (link);
     other.href = write({ ...state, view: /** @type {any} */ (other.dataset.view), id: null });
@@ -216,7 +218,8 @@ function say(text) {
 function onSubmit(/** @type {Event} */ event) {
   event.preventDefault();
   const view = state.view === "documents" ? "search" : state.view;
-  go({ ...state, view, query: the("query").value.trim(), id: null });
+  shownQuery = the("query").value.trim();
+  go({ ...state, view, query: shownQuery, id: null });
 }
 
 /** Links to other states of this page do not load it anew. */
