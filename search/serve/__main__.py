@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,29 +120,30 @@ def run(
     from search.serve.logs import prepare_logs
     from search.serve.service import Service
 
-    listeners = [bind(host, port), *([bind(*weaviate)] if weaviate else [])]
-    addresses = [listener.getsockname() for listener in listeners]
-    weaviate_port = addresses[1][1] if weaviate else None
-    access = Access.at(addresses[0][0], settings.serve, weaviate_port)
-    prepare_logs(sys.stderr)
-    service = Service.load(settings, access)
-    print(f"search.serve: {describe(service.models.meta())}", flush=True)
-    print(f"search.serve: listening on {url(addresses[0])} (Ctrl-C to stop)", flush=True)
-    if weaviate:
-        print(f"search.serve: and for Weaviate's modules on {url(addresses[1])}", flush=True)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(service),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=FINISH_SECONDS,
+    with ExitStack() as stack:
+        asked = [(host, port), *([weaviate] if weaviate else [])]
+        listeners = [stack.enter_context(bind(*at)) for at in asked]
+        addresses = [listener.getsockname() for listener in listeners]
+        weaviate_port = addresses[1][1] if weaviate else None
+        access = Access.at(addresses[0][0], settings.serve, weaviate_port)
+        prepare_logs(sys.stderr)
+        service = Service.load(settings, access)
+        print(f"search.serve: {describe(service.models.meta())}", flush=True)
+        print(f"search.serve: listening on {url(addresses[0])} (Ctrl-C to stop)", flush=True)
+        if weaviate:
+            print(f"search.serve: and for Weaviate's modules on {url(addresses[1])}", flush=True)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build_app(service),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=FINISH_SECONDS,
+            )
         )
-    )
-    signal.signal(signal.SIGTERM, lambda *_: None)  # what is left to do when the server has stopped
-    stopper = threading.Thread(target=stop_in_time, args=(server, service), daemon=True)
-    stopper.start()
-    server.run(sockets=listeners)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # raised again when the server has stopped
+        threading.Thread(target=stop_in_time, args=(server, service), daemon=True).start()
+        server.run(sockets=listeners)
     return 0
 
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from search.serve.__main__ import describe, main
+from search.serve.__main__ import address, describe, main
 
 
 def test_a_taken_port_is_named_before_any_model_is_loaded(
@@ -22,6 +22,30 @@ def test_a_taken_port_is_named_before_any_model_is_loaded(
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("search.serve: ")
+
+
+def test_an_address_for_others_needs_keys(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEARCH_SERVE__KEYS", raising=False)
+    assert main(["--host", "0.0.0.0", "--port", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "there are no keys" in said
+    assert "SEARCH_SERVE__KEYS" in said
+
+
+@pytest.mark.parametrize("given", ["8091", "host:", ":8091", "host:port"])
+def test_the_modules_address_is_host_and_port(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--weaviate", given]) == 2
+    assert "expected HOST:PORT" in capsys.readouterr().err
+    assert address("[::1]:8091") == ("::1", 8091)
+
+
+def test_the_modules_need_a_port_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", "8090", "--weaviate", "127.0.0.1:8090"]) == 2
+    assert "a port of its own" in capsys.readouterr().err
 
 
 def test_the_first_line_names_both_models() -> None:
