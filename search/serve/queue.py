@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 BATCH_SECONDS = 0.1
 """A batch is as large as the model reads in so long: that is what anybody waits for at least."""
 MIN_BATCH_TOKENS = 512
+AT_LEAST = 4
+"""Calls that may wait however long: Weaviate sends as many at once for one query."""
 MAX_WAITING_TOKENS = 8_000_000
 """About 32 MB of text; a call that comes alone may have more."""
 CAUTION = 0.8
@@ -249,11 +251,11 @@ class FairQueue(Generic[Item, Result]):
         return [call for call in calls if not call.is_abandoned]
 
     def _check_room(self, tokens: int) -> None:
-        """Raises Overloaded. Alone, a call is taken whatever its size."""
-        ahead = self.seconds_ahead(tokens)
-        if ahead > self._max_wait:
+        """Raises Overloaded. A few calls are taken however slow the model is."""
+        ahead, calls = self.seconds_ahead(tokens), self._waiting()
+        if ahead > self._max_wait and len(calls) >= AT_LEAST:
             raise Overloaded(ahead - self._max_wait)
-        waiting = sum(call.tokens for call in self._waiting())
+        waiting = sum(call.tokens for call in calls)
         if waiting and waiting + tokens > MAX_WAITING_TOKENS:
             raise Overloaded(self._speed.seconds(waiting))
 
