@@ -25,12 +25,14 @@ KINDS = (
 )  # fmt: skip
 
 
-def fuzz(url: str, examples: int, folder: Path, seed: int = 1) -> tuple[int, str]:
+def fuzz(
+    url: str, examples: int, folder: Path, phases: str = "coverage,fuzzing"
+) -> tuple[int, str]:
     """(how many cases were tried, what schemathesis says), with so many examples an operation."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json",
-        "--checks", CHECKS, "--phases", "coverage,fuzzing", "--max-examples", str(examples),
-        "--seed", str(seed), "--no-shrink", "--continue-on-failure", "--no-color",
+        "--checks", CHECKS, "--phases", phases, "--max-examples", str(examples),
+        "--seed", "1", "--no-shrink", "--continue-on-failure", "--no-color",
         "--request-timeout", "120", "--suppress-health-check", "all",
         "--generation-database", "none", "--warnings", "off",
     ]  # fmt: skip
