@@ -66,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="lists of the first stage, where the teacher is asked too (default 1440)")  # fmt: skip
     add("--settle-lists", type=int, default=1200, metavar="N",
         help="lists kept for the last stage, beside keyword traps (default 1200)")  # fmt: skip
+    add("--keep-start", type=_share, default=0.0, metavar="SHARE",
+        help="of a start that is a reranker already: its share in the finished weights, from 0 "
+        "(default) to 1, so that less of what it knew is lost")  # fmt: skip
     add("--split", default="train", help="the judgments to train on (default train)")
     add("--list-size", type=int, default=8, metavar="N", help="passages in a list (default 8)")
     add("--precision", default="auto", choices=("auto", "bf16", "fp32"),
@@ -120,6 +123,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
         args.settle_lists,
         args.precision,
         work,
+        args.keep_start,
     )
     model = fit(plan, lists, _report)
     save(model, start, args.out)
@@ -130,6 +134,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
             "Start": _name(start),
             "Layers kept": ", ".join(map(str, args.keep_layers)),
             "Averaged with": _name(merge),
+            "Share of the start kept": f"{args.keep_start:g}" if args.keep_start else "",
             "Teacher (cross-encoder)": _name(args.teacher),
             "Teachers (sentence encoders)": ", ".join(map(_name, args.panel)),
         },
@@ -162,6 +167,16 @@ def _source(text: str) -> Source:
     if not Path(folder).is_dir():
         raise InputError(f"--data {text}: no such folder; expected one in BEIR layout")
     return Source(Path(folder), int(count))
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1")
+    return share
 
 
 def _layers(text: str) -> tuple[int, ...]:

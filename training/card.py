@@ -70,11 +70,15 @@ def write_card(
 
 
 def _notice(folder: Path) -> str:
-    """The lines of a data set's NOTICE that name its authors and licence."""
+    """The lines of a data set's NOTICE that name its sources, authors and licence."""
     path = folder / "NOTICE"
     if not path.is_file():
         return "(This folder has no NOTICE: add the data's source and licence here.)"
     lines = path.read_text(encoding="utf-8").splitlines()
     telling = ("Dataset:", "Licence", "licensed under", "released under")
-    kept = lines[:1] + [x for x in lines[1:] if any(word in x for word in telling)]
-    return "\n".join(f"{line}  " for line in kept)
+    kept = lines[:1] + [
+        line
+        for line in lines[1:]
+        if line.startswith("  https://") or any(word in line for word in telling)
+    ]
+    return "\n".join(f"{line.strip()}  " for line in kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Plan:
     settle_lists: int
     precision: str
     work: Path
+    keep_start: float = 0.0
+    """Share of the start in the finished weights."""
 
 
 def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
@@ -75,16 +78,21 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
             if stage is SETTLE and first == 0:
                 save_file(trainee.averaged().state_dict(), unsettled)
             loop.run(stage, part, first)
-    return soup(trainee.averaged(), unsettled) if unsettled.is_file() else trainee.averaged()
+    trained = trainee.averaged()
+    if unsettled.is_file():
+        mix(trained, load_file(unsettled), 1 - SETTLED)
+    if plan.keep_start:
+        start: Any = load_ranker(plan.start, plan.keep_layers, plan.merge)
+        mix(trained, start.state_dict(), plan.keep_start)
+    return trained
 
 
 @torch.no_grad()
-def soup(settled: Any, unsettled: Path) -> Any:
-    """The mean of the weights before and after the last stage (Wortsman et al., ICML 2022)."""
-    before = load_file(unsettled)
-    for name, weight in settled.state_dict().items():
-        weight.lerp_(before[name], 1 - SETTLED)
-    return settled
+def mix(model: Any, other: Mapping[str, torch.Tensor], share: float) -> None:
+    """Move the model's weights towards `other`, by this share of the way (Wortsman et al., ICML
+    2022; of a start, CVPR 2022): what the one has forgotten, the other still knows."""
+    for name, weight in model.state_dict().items():
+        weight.lerp_(other[name], share)
 
 
 def parts(plan: Plan, lists: list[TrainingList]) -> tuple[list[TrainingList], ...]:

@@ -16,14 +16,24 @@ from training.lists import TrainingList
 def test_the_card_tells_data_licences_and_command(tmp_path: Path) -> None:
     data = tmp_path / "toy"
     data.mkdir()
-    (data / "NOTICE").write_text("Toy set.\nMade by hand.\nLicence: CC BY 4.0.\n")
+    (data / "NOTICE").write_text(
+        "Toy set:\n  https://example.org/toy @ 12ab\n\nMade by hand.\nLicence: CC BY 4.0.\n"
+    )
     bare = tmp_path / "bare"
     bare.mkdir()
     one = TrainingList("q", "labelled", ("a", "b"), (1.0, 0.0))
     origins = {"Start": "some-start", "Teacher": ""}
     write_card(tmp_path, "python -m x", origins, 512, [one] * 3, [data, bare])
     card = (tmp_path / "README.md").read_text()
-    for told in ("python -m x", "some-start", "Toy set.", "CC BY 4.0", "lists: 3", "no NOTICE"):
+    for told in (
+        "python -m x",
+        "some-start",
+        "Toy set:",
+        "example.org/toy @ 12ab",
+        "CC BY 4.0",
+        "lists: 3",
+        "no NOTICE",
+    ):
         assert told.lower() in card.lower().replace("lists of 2 passages", "lists")
     assert "Made by hand" not in card
     assert "- Teacher:" not in card

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tiny_folders import write_json, write_tokenizer
 from transformers import AutoModelForSequenceClassification, BertConfig
 from transformers import BertForSequenceClassification as Ranker
 
 from search.errors import CheckpointError, InputError
-from training.fit import DISTIL, RANK, SETTLE, Plan, fit, parts, save, soup
+from training.fit import DISTIL, RANK, SETTLE, Plan, fit, mix, parts, save
 from training.lists import TrainingList
 from training.loop import rate_at
 from training.weights import Trainee, load_ranker
@@ -74,14 +74,26 @@ def test_it_learns_to_put_the_answer_first(plan: Plan, monkeypatch: pytest.Monke
     assert "min left" in said[-1]
 
 
-def test_the_finished_weights_lie_half_way_to_the_last_stage(plan: Plan, tmp_path: Path) -> None:
+def test_weights_are_mixed_by_the_share_that_is_asked_for(plan: Plan, tmp_path: Path) -> None:
     before, after = load_ranker(plan.start), load_ranker(write_start(tmp_path / "after"))
     with torch.no_grad():
         after.classifier.bias += 1.0
-    expected = (before.classifier.bias + after.classifier.bias) / 2
-    save_file(before.state_dict(), tmp_path / "before.safetensors")
-    found = soup(after, tmp_path / "before.safetensors")
-    assert torch.allclose(found.classifier.bias, expected)
+    expected = 0.25 * before.classifier.bias + 0.75 * after.classifier.bias
+    mix(after, before.state_dict(), 0.25)
+    assert torch.allclose(after.classifier.bias, expected)
+
+
+def test_a_share_of_the_start_is_kept(plan: Plan, tmp_path: Path) -> None:
+    found = {}
+    for share in (0.0, 0.5, 1.0):
+        work = tmp_path / f"work {share}"
+        work.mkdir()
+        model = fit(replace(plan, work=work, keep_start=share), LISTS, lambda line: None)
+        found[share] = torch.cat([weight.flatten() for weight in model.parameters()])
+    start = torch.cat([weight.flatten() for weight in load_ranker(plan.start).parameters()])
+    assert torch.allclose(found[1.0], start)
+    assert torch.allclose(found[0.5], (found[0.0] + start) / 2, atol=1e-6)
+    assert not torch.allclose(found[0.0], start)
 
 
 def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(plan: Plan, tmp_path: Path) -> None:
