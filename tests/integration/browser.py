@@ -59,6 +59,15 @@ class Browser:
             f"{css} is not to be seen",
         )
 
+    def click(self, css: str) -> None:
+        """The first that can be seen, or what has taken its place."""
+
+        def clicked() -> bool:
+            self.one(css).click()
+            return True
+
+        self.until(clicked, f"{css} cannot be clicked")
+
     def texts(self, css: str) -> list[str]:
         """What the elements hold, read at one moment."""
         script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
@@ -85,9 +94,13 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def ask(self, query: str) -> None:
-        field = self.one("#query")
-        field.clear()
-        field.send_keys(query, Keys.ENTER)
+        def asked() -> bool:
+            field = self.one("#query")
+            field.clear()
+            field.send_keys(query, Keys.ENTER)
+            return True
+
+        self.until(asked, "the field takes no query")
 
     def complaints(self) -> list[str]:
         """What the browser refused or a script threw since the last call."""

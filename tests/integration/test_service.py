@@ -112,7 +112,8 @@ def test_a_strangers_page_gets_nothing(client: httpx.Client) -> None:
 
 def test_who_leaves_stops_waiting_in_the_queue(service: Running, client: httpx.Client) -> None:
     """A request of many long texts is given up with its caller; the next is answered at once."""
-    body = json.dumps({"query": QUERY, "documents": ["heart disease " * 300] * 500}).encode()
+    texts = [f"{number} " + "heart disease " * 300 for number in range(500)]
+    body = json.dumps({"query": QUERY, "documents": texts}).encode()
     head = (
         f"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         "X-Request-Id: leaver\r\n\r\n"

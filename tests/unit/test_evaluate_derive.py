@@ -36,13 +36,15 @@ class PassageReranker:
     blend = MODEL
     info: ClassVar[dict[str, str | int]] = {}
 
-    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+    def score_pairs(
+        self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
+    ) -> list[Scored]:
         return [Scored(logit(query, text), (0, len(text))) for query, text in pairs]
 
 
 def searched(query_id: str, k: int, **flags: object) -> list[str]:
-    """What `search` answers from scratch, with these settings."""
-    settings = config.load({"candidates": k, "limit": 1000, **flags})
+    """What `search` answers from scratch, with these settings; evaluation reads all candidates."""
+    settings = config.load({"candidates": k, "limit": 1000, "early_stop": False, **flags})
     store = ListStore(candidates(query_id))
     searcher = Searcher(store, RerankerProvider(PassageReranker, blend=lambda: MODEL), settings)
     hits = searcher.search(MADE.queries[query_id]).hits
