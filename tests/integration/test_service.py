@@ -48,9 +48,16 @@ def client(service: Running) -> Iterator[httpx.Client]:
         yield client
 
 
-def log_lines(service: Running) -> list[dict[str, Any]]:
-    text = (service.folder / "log").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+def logged(service: Running, request_id: str, count: int) -> list[dict[str, Any]]:
+    """The lines of a request's id once there are so many; the last come after the answer."""
+    deadline = time.monotonic() + 60
+    while True:
+        text = (service.folder / "log").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        found = [line for line in lines if line.get("request_id") == request_id]
+        if len(found) >= count or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 def test_it_answers_as_the_library_does(service: Running, client: httpx.Client) -> None:
@@ -70,7 +77,7 @@ def test_it_answers_as_the_library_does(service: Running, client: httpx.Client) 
 def test_its_log_has_a_json_line_for_each_request(service: Running, client: httpx.Client) -> None:
     given = {"x-request-id": "trace-42"}
     assert client.get("search", params={"q": "unheard-of words"}, headers=given).status_code == 200
-    (line,) = [line for line in log_lines(service) if line.get("request_id") == "trace-42"]
+    (line,) = logged(service, "trace-42", 1)
     assert (line["message"], line["route"], line["status"]) == ("answered", "/search", 200)
     assert "unheard-of" not in (service.folder / "log").read_text(encoding="utf-8")
 
@@ -122,13 +129,7 @@ def test_who_leaves_stops_waiting_in_the_queue(service: Running, client: httpx.C
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(head + body)
             time.sleep(0.5)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        left = [line for line in log_lines(service) if line.get("request_id") == "leaver"]
-        if len(left) == 3:
-            break
-        time.sleep(0.2)
-    assert [line["message"] for line in left] == ["left"] * 3
+    assert [line["message"] for line in logged(service, "leaver", 3)] == ["left"] * 3
     assert client.get("search", params={"q": QUERY}).status_code == 200
 
 
