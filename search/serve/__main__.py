@@ -165,7 +165,10 @@ def url(address: tuple[Any, ...]) -> str:
 
 def bind(host: str, port: int) -> socket.socket:
     """Take the port before the models are loaded, but answer nobody yet: not ready is refused."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # TCP by name: asyncio switches Nagle's algorithm off for such sockets only, and with it each
+    # answer, whose head and body are sent apart, would come 40 ms later.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

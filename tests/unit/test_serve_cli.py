@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
 
-from search.serve.__main__ import address, describe, main
+from search.serve.__main__ import address, bind, describe, main
 
 
 def test_a_taken_port_is_named_before_any_model_is_loaded(
@@ -53,3 +54,25 @@ def test_the_first_line_names_both_models() -> None:
     line = describe({"embedding": embedding, "reranker": {"name": "bundled"}})
     assert line == "embedding mini (384 dimensions), reranker bundled"
     assert describe({"embedding": embedding, "reranker": None}).endswith("reranker none")
+
+
+def test_an_answer_is_sent_at_once() -> None:
+    """Head and body are sent apart; with Nagle's algorithm the body would wait for 40 ms."""
+
+    async def nodelay() -> int:
+        listener = bind("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted = writer.get_extra_info("socket")
+            found.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=listener):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            option = await found
+            writer.close()
+        return option
+
+    assert asyncio.run(nodelay())
