@@ -80,5 +80,6 @@ class RedisScores:
 def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    # ValueError: a connection that another thread has just closed.
+    except (redis.RedisError, OSError, ValueError) as error:
         raise CacheError(str(error)) from error
