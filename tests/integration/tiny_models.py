@@ -100,10 +100,13 @@ def write_modernbert(
 
 
 def _unigrams(*specials: str) -> PreTrainedTokenizerFast:
-    """A fixed vocabulary: one that is trained differs from run to run, and the weights with it."""
-    texts = f"{PROBE_QUERY} {PROBE_RIGHT} {PROBE_WRONG}"
-    whole = [(f"▁{word}", -2.0) for word in sorted(set(texts.split()))]
-    letters = [(letter, -6.0) for letter in sorted({"▁", *texts} - {" "})]
+    """The words of the probe's query whole, all others by letters.
+
+    A vocabulary that is trained differs from run to run, and the weights' shapes with it.
+    """
+    whole = [(f"▁{word}", -2.0) for word in sorted(set(PROBE_QUERY.split()))]
+    texts = {"▁", *PROBE_QUERY, *PROBE_RIGHT, *PROBE_WRONG} - {" "}
+    letters = [(letter, -6.0) for letter in sorted(texts)]
     known = [(special, 0.0) for special in specials] + whole + letters
     words = Tokenizer(models.Unigram(known, unk_id=specials.index("<unk>")))
     words.pre_tokenizer = pre_tokenizers.Metaspace()
