@@ -50,8 +50,14 @@ MAX_HIGHLIGHTED = 10
 MIN_HIGHLIGHTED_SHARE = 0.2
 """The deciding sentence is looked for in so many hits, as people read them, and in those with such
 a share of the best one's probability: a passage that hardly answers has no such sentence."""
-RESERVE = 0.05
-"""The share of a deadline that is kept for what comes after the scores: order, answer, sending."""
+RESERVED_SHARE, RESERVED_SECONDS = 0.05, 0.015
+"""What is kept of a deadline for what comes after the scores: order, answer, sending. An answer of
+a service with sixteen callers takes 30 ms for that (tests/benchmarks/serve_load.md)."""
+
+
+def reserve(deadline: float) -> float:
+    """Seconds that are kept of a deadline of so many; at most half of it."""
+    return min(deadline / 2, RESERVED_SHARE * deadline + RESERVED_SECONDS)
 
 
 class Search:
@@ -309,8 +315,9 @@ class Clock:
 
     def __init__(self, deadline_ms: float | None) -> None:
         self._start = self._last = time.perf_counter()
-        seconds = math.inf if deadline_ms is None else deadline_ms / 1000
-        self._end = self._start + (1 - RESERVE) * seconds
+        self._end = math.inf
+        if deadline_ms is not None:
+            self._end = self._start + deadline_ms / 1000 - reserve(deadline_ms / 1000)
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:

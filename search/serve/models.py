@@ -35,7 +35,7 @@ from search.serve.lineup import (
 )
 from search.serve.metrics import Metrics
 from search.serve.queue import Answer, FairQueue
-from search.stages import RESERVE
+from search.stages import reserve
 from search.store import Embedder
 from search.types import EmbeddingInfo
 
@@ -282,8 +282,8 @@ class QueuedReranker(Wrapper):
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         caller = current_caller.get()
         if caller is not None and caller.deadline is not None:
-            reserve = RESERVE * (caller.deadline - caller.arrived)
-            deadline = min(deadline, caller.deadline - reserve)
+            kept = reserve(caller.deadline - caller.arrived)
+            deadline = min(deadline, caller.deadline - kept)
         # Not bounded: a search was admitted before it began.
         return self._queue.result(self.submit(pairs, deadline, bounded=False), deadline)
 

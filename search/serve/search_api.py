@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from search.answer import as_json
 from search.errors import InputError
 from search.filters import parse_filters
 from search.searcher import UNSET
+from search.serve.admission import Admitted
 from search.serve.caller import Caller, current_caller
 from search.serve.service import Service
 from search.serve.shapes import (
@@ -40,35 +42,38 @@ def router(service: Service) -> APIRouter:
         """The documents that answer, best first, and how the answer was made."""
         if wanted.queries is None:
             assert wanted.query is not None
-            with _admitted(service, wanted):
-                return await answer(service, wanted.query, wanted)
+            with _admitted(service, wanted) as admitted:
+                return await answer(service, wanted.query, wanted, admitted)
         most = service.settings.serve.max_queries
         if len(wanted.queries) > most:
             raise InputError(f"found {len(wanted.queries)} queries, expected at most {most}")
-        with _admitted(service, wanted, len(wanted.queries)):
-            answers = [answer(service, query, wanted) for query in wanted.queries]
+        with _admitted(service, wanted, len(wanted.queries)) as admitted:
+            answers = [answer(service, query, wanted, admitted) for query in wanted.queries]
             return {"answers": await asyncio.gather(*answers), "request_id": _request_id()}
 
     @routes.get("/search", response_model=SearchAnswer, response_model_exclude_unset=True)
     async def search_by_address(wanted: Annotated[SearchParameters, Query()]) -> dict[str, Any]:
         """The same for one query in the address, as browsers and links have it."""
-        with _admitted(service, wanted):
-            return await answer(service, wanted.q, wanted)
+        with _admitted(service, wanted) as admitted:
+            return await answer(service, wanted.q, wanted, admitted)
 
     return routes
 
 
 def _admitted(
     service: Service, wanted: SearchOptions, queries: int = 1
-) -> AbstractContextManager[None]:
+) -> AbstractContextManager[Admitted]:
     """Raises Overloaded where these searches would wait too long for others."""
     settings = service.settings
     reranks = settings.rerank if wanted.rerank is None else wanted.rerank
     candidates = wanted.candidates or settings.candidates
-    return service.admission.enter(queries, candidates if reranks else 0)
+    deadline = _deadline_seconds(service, wanted)
+    return service.admission.enter(queries, candidates if reranks else 0, deadline)
 
 
-async def answer(service: Service, query: str, wanted: SearchOptions) -> dict[str, Any]:
+async def answer(
+    service: Service, query: str, wanted: SearchOptions, admitted: Admitted
+) -> dict[str, Any]:
     """One query's answer. Raises InputError, StoreError, Overloaded."""
     most = service.settings.serve.max_query_characters
     if len(query) > most:
@@ -80,11 +85,15 @@ async def answer(service: Service, query: str, wanted: SearchOptions) -> dict[st
     }
     filters = parse_filters(wanted.where)
     caller = current_caller.get()
-    if caller is not None:
-        _bound(caller, wanted, service)
+    if caller is not None and (deadline := _deadline_seconds(service, wanted)) != math.inf:
+        # It counts from the request's arrival: who waits in a queue waits, too.
+        caller.deadline = caller.arrived + deadline
     ranking = await service.in_thread(
         lambda: service.searcher.search(query, filters=filters, **given)
     )
+    if ranking.cause == "deadline":
+        candidates = wanted.candidates or service.settings.candidates
+        admitted.unread += candidates - ranking.scored
     if caller is not None:
         _note(caller, service, query, ranking)
     if caller is None or not caller.left.is_set():
@@ -95,11 +104,11 @@ async def answer(service: Service, query: str, wanted: SearchOptions) -> dict[st
     return found | {"request_id": _request_id()}
 
 
-def _bound(caller: Caller, wanted: SearchOptions, service: Service) -> None:
-    """The deadline counts from the request's arrival: who waits in a queue waits, too."""
+def _deadline_seconds(service: Service, wanted: SearchOptions) -> float:
+    """How long the answer may take; infinite where nobody says."""
     given = "deadline_ms" in wanted.model_fields_set
     milliseconds = wanted.deadline_ms if given else service.settings.deadline_ms
-    caller.deadline = None if milliseconds is None else caller.arrived + milliseconds / 1000
+    return math.inf if milliseconds is None else milliseconds / 1000
 
 
 def _note(caller: Caller, service: Service, query: str, ranking: Ranking) -> None:

@@ -54,11 +54,9 @@ def measured(client: httpx.Client, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}\b", line))
 
 
-@pytest.mark.parametrize(("clients", "deadline"), [(1, 0.5), (6, 1.0)])
-def test_answers_are_there_at_the_deadline(
-    client: httpx.Client, clients: int, deadline: float
-) -> None:
-    """Of the store's search no part can be left out: six at once on two busy cores need more."""
+@pytest.mark.parametrize("clients", [1, 6])
+def test_answers_are_there_at_the_deadline(client: httpx.Client, clients: int) -> None:
+    deadline = 0.5
     late = sorted(seconds_for(client) for _ in range(40))[37]
     if late > 0.1 * deadline:
         pytest.skip(f"this machine is busy: a request that asks for nothing took {late:.2f} s")
@@ -68,16 +66,16 @@ def test_answers_are_there_at_the_deadline(
         body = {"query": query, "candidates": 100, "deadline_ms": 1000 * deadline}
         started = time.perf_counter()
         answer = client.post("/search", json=body)
-        assert answer.status_code == 200 or (clients > 1 and answer.status_code == 429), answer.text
+        assert answer.status_code == 200, answer.text
         return time.perf_counter() - started, answer.json()
 
     with ThreadPoolExecutor(clients) as pool:
         answers = list(pool.map(ask, range(100)))
     assert sum(seconds <= 1.1 * deadline for seconds, _ in answers) >= 95
-    partial = [answer for _, answer in answers if answer.get("reranked") == "partial"]
+    partial = [answer for _, answer in answers if answer["reranked"] == "partial"]
     assert partial, "no deadline was tight"
     for answer in partial:
-        assert answer["reason"].startswith(f"the deadline of {1000 * deadline:g} ms passed after")
+        assert answer["reason"].startswith("the deadline of 500 ms passed after")
         assert [hit["logit"] is None for hit in answer["hits"]] == sorted(
             hit["logit"] is None for hit in answer["hits"]
         )  # what was read comes first

@@ -97,3 +97,59 @@ def test_a_search_that_failed_says_nothing_of_the_time(clock: type[Clock]) -> No
         _ = 1 / (clock.now - 100.0)
     with admission.enter(AT_LEAST, K), admission.enter(1, K):
         pass
+
+
+def test_whoever_has_a_deadline_waits_for_nobodys_passages(clock: type[Clock]) -> None:
+    """It reads what it can until then; without one it would be refused."""
+    admission = Admission(max_wait=1.0, most=100)
+    take(admission, clock, 0.25)  # a hundredth of a second for each passage
+    with ExitStack() as running:
+        for _ in range(9):
+            running.enter_context(admission.enter(1, 100, deadline=0.5))
+        with pytest.raises(Overloaded):
+            running.enter_context(admission.enter(1, 100))
+        # Ten first stages take half a second, and none of them can be cut short.
+        running.enter_context(admission.enter(2, 100, deadline=0.5))
+        with pytest.raises(Overloaded):
+            running.enter_context(admission.enter(1, 100, deadline=0.5))
+
+
+def test_a_deadline_as_long_as_anybody_waits_helps_nobody_in(clock: type[Clock]) -> None:
+    admission = Admission(max_wait=1.0, most=100)
+    take(admission, clock, 0.25)
+    with (
+        admission.enter(AT_LEAST, 100),
+        pytest.raises(Overloaded),
+        admission.enter(1, 100, deadline=60.0),
+    ):
+        pass
+
+
+def test_what_a_deadline_left_unread_took_no_time(clock: type[Clock]) -> None:
+    """A thousand passages, of which half a second was enough for 45 and the first stage."""
+    admission = Admission(max_wait=1.0, most=100)
+    for _ in range(20):
+        with admission.enter(1, 1000, deadline=0.5) as admitted:
+            admitted.unread = 1000 - 45
+            clock.now += 0.5
+    with (
+        admission.enter(AT_LEAST, K),
+        admission.enter(1, K),
+        pytest.raises(Overloaded),
+        admission.enter(1, 1),
+    ):
+        pass
+
+
+def test_whoever_has_a_deadline_holds_others_up_no_longer(clock: type[Clock]) -> None:
+    admission = Admission(max_wait=1.0, most=100)
+    take(admission, clock, 0.25)
+    with (
+        admission.enter(AT_LEAST, 1000, deadline=0.5),
+        admission.enter(1, K),
+        admission.enter(1, K),
+        admission.enter(1, K),
+        pytest.raises(Overloaded),
+        admission.enter(1, K),
+    ):
+        pass
