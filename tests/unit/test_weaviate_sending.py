@@ -18,9 +18,9 @@ from weaviate.exceptions import (
 
 import config
 from search.errors import StoreUnavailable
-from search.store.weaviate import writing
 from search.store.weaviate.objects import Object
-from search.store.weaviate.writing import Sender, cut
+from search.store.weaviate.writing import sending
+from search.store.weaviate.writing.sending import Sender, cut
 
 
 def objects(count: int, size: int = 100) -> list[Object]:
@@ -69,7 +69,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(sending, "PAUSE_SECONDS", 0)
 
 
 def send(server: Server, count: int, request_bytes: int = 10**6) -> dict[UUID, str]:
@@ -168,14 +168,14 @@ def test_a_fault_of_the_server_stops_the_import(reason: str, said: str) -> None:
 
 def test_a_server_that_comes_back_gets_the_request_again() -> None:
     server = Server()
-    server.away = writing.RECONNECTS
+    server.away = sending.RECONNECTS
     assert send(server, 5) == {}
     assert server.stored == Counter(range(5))
 
 
 def test_a_server_that_stays_away_ends_it() -> None:
     server = Server()
-    server.away = writing.RECONNECTS + 1
+    server.away = sending.RECONNECTS + 1
     with pytest.raises(WeaviateRetryError):
         send(server, 5)
 

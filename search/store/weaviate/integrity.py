@@ -13,8 +13,9 @@ from weaviate.classes.query import Filter, MetadataQuery
 
 from search.store import DEFAULT_SAMPLE
 from search.store.weaviate import schema
-from search.store.weaviate.objects import Objects, PassageKey, Passages, whole
-from search.store.weaviate.writing import Queue, Writer, batched
+from search.store.weaviate.objects import Objects, PassageKey, Passages, batched, whole
+from search.store.weaviate.writing import Writer
+from search.store.weaviate.writing.queue import Queue
 from search.types import Fault
 
 DOCUMENTS_A_QUESTION = 500

@@ -80,6 +80,12 @@ class ListedPassage(NamedTuple):
     is_first: bool
 
 
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Runs of at most that many."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
 def whole(passages: Passages) -> Version | None:
     """The version of a document all of whose passages are there, of one version, else None."""
     versions = set(passages.values())
@@ -259,9 +265,7 @@ class Objects:
 
     def remove(self, keys: Iterable[PassageKey]) -> None:
         """Delete these passages. Raises StoreUnavailable when some stay."""
-        waiting = [key.identity for key in keys]
-        for start in range(0, len(waiting), _PAGE):
-            part = waiting[start : start + _PAGE]
+        for part in batched([key.identity for key in keys], _PAGE):
             # It could say why, but with `verbose` 1.39.0 fails itself when a deletion fails.
             done = self._delete(part)
             if done.failed:
@@ -285,9 +289,8 @@ class Objects:
         writes it to disk is the end of any later operation on the shard: this one is a deletion
         that only counts.
         """
-        identities = [key.identity for key in keys]
-        for start in range(0, len(identities), _PAGE):
-            self._delete(identities[start : start + _PAGE], dry_run=True)
+        for part in batched([key.identity for key in keys], _PAGE):
+            self._delete(part, dry_run=True)
 
     def refresh_properties(self) -> None:
         """Read them again: another process may have added some."""
@@ -298,7 +301,7 @@ class Objects:
         over_all = self.collection.aggregate.over_all
         return self.ask(lambda: over_all(filters=filters)).total_count or 0
 
-    def _delete(self, identities: list[UUID], *, dry_run: bool = False) -> Any:
+    def _delete(self, identities: Sequence[UUID], *, dry_run: bool = False) -> Any:
         where = Filter.by_id().contains_any(identities)
         return self.ask(lambda: self.collection.data.delete_many(where=where, dry_run=dry_run))
 

@@ -26,7 +26,9 @@ from search.store.weaviate.objects import (
     whole,
 )
 from search.store.weaviate.vectors import open_class
-from search.store.weaviate.writing import Queue, Sender, Writer, not_sendable
+from search.store.weaviate.writing import Writer, not_sendable
+from search.store.weaviate.writing.queue import Queue
+from search.store.weaviate.writing.sending import Sender
 from search.store.words import query_words
 from search.types import (
     Candidate,
