@@ -131,17 +131,19 @@ class Examination:
         published = known(name)
         if published is None:
             return Finding(about, "missing", f"{name}: downloaded from the hub when first used")
+        size = _size(published.bytes)
         if not published.safetensors:
             return Finding(
                 about,
                 "broken",
-                f"{name} is published as a torch pickle of {_size(published.bytes)}, which is not "
-                "loaded, as a pickle may run a program",
+                f"{name} is published as a torch pickle of about {size}, which is not loaded, as a "
+                "pickle may run a program",
                 f"two-stage models convert {name} FOLDER, then set {setting} to FOLDER",
             )
         self._downloads += published.bytes
-        size = _size(published.bytes)
-        return Finding(about, "missing", f"{name}: {size} are downloaded when it is first used")
+        return Finding(
+            about, "missing", f"{name}: about {size} are downloaded when it is first used"
+        )
 
     def _disk(self) -> Iterator[Finding]:
         if not self._downloads:
@@ -151,7 +153,7 @@ class Examination:
         folder = Path(HF_HUB_CACHE)
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
-        detail = f"{_size(self._downloads)} into {folder}, which has {_size(free)} free"
+        detail = f"about {_size(self._downloads)} into {folder}, which has {_size(free)} free"
         if free < self._downloads + SPARE:
             yield Finding(
                 "downloads", "broken", detail, "make room, or set HF_HOME to another disk"

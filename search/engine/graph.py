@@ -9,6 +9,7 @@ half of its weights.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ WORDS = "embeddings.word_embeddings.weight"
 MASKED = np.float32(np.finfo(np.float32).min / 2)
 
 
-class Graph:
+class Graph(ABC):
     """Builds one model; `words` names the tensor whose rows are the graph's input `embedded`."""
 
     words: str
@@ -62,15 +63,15 @@ class Graph:
         rows = self._logits(hidden, own) if head == "logits" else _pooled(hidden, own, head)
         return ov.Model([rows], [embedded, type_ids, lengths], "encoder")
 
+    @abstractmethod
     def _encode(
         self, embedded: ov.Node, type_ids: ov.Node, order: ov.Node, own: ov.Node
     ) -> ov.Node:
         """The last layer (sequences, tokens, width); `own` (sequences, tokens): not padding."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _logits(self, hidden: ov.Node, own: ov.Node) -> ov.Node:
         """(sequences, labels)"""
-        raise NotImplementedError
 
     def _attend(self, query: ov.Node, key: ov.Node, value: ov.Node, mask: ov.Node) -> ov.Node:
         """Of (sequences, heads, tokens, width of one) each, (sequences, tokens, width)."""

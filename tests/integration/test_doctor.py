@@ -73,8 +73,8 @@ def test_the_multilingual_models_are_named_with_their_sizes(
     status, found = examined(capsys, "--profile", "multilingual")
     assert status == 1
     assert found["reranker"]["status"] == "missing"
-    assert "BAAI/bge-reranker-v2-m3: 2.3 GB are downloaded" in found["reranker"]["detail"]
-    assert "torch pickle of 2.3 GB" in found["embedding model"]["detail"]
+    assert "BAAI/bge-reranker-v2-m3: about 2.3 GB are downloaded" in found["reranker"]["detail"]
+    assert "torch pickle of about 2.3 GB" in found["embedding model"]["detail"]
     assert "two-stage models convert BAAI/bge-m3" in found["embedding model"]["fix"]
     assert "free" in found["downloads"]["detail"]
 
