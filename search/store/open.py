@@ -54,8 +54,8 @@ def _open_weaviate(
     """On a class of ours, there or yet to be made, or on one that others made."""
     try:
         from search.store.weaviate.classes import definition_of, is_ours, read_only
-        from search.store.weaviate.client import connect
         from search.store.weaviate.foreign.store import ForeignStore
+        from search.store.weaviate.server import connect
         from search.store.weaviate.store import WeaviateStore
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "weaviate", "weaviate", "weaviate_url") from None

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from search.store.weaviate.client import connect
+from search.store.weaviate.server import connect
 
 ROOT = Path(__file__).parents[2]
 CLASS = "IngestBenchmark"

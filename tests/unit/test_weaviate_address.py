@@ -9,8 +9,8 @@ import pytest
 
 import config
 from search.errors import ConfigError
-from search.store.weaviate.address import Address, address_of, request_headers
-from search.store.weaviate.client import connect
+from search.store.weaviate.server import connect
+from search.store.weaviate.server.address import Address, address_of, request_headers
 
 
 def address(url: str, **settings: Any) -> Address:

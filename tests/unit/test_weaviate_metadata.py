@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import InputError
-from search.store.weaviate.schema import (
+from search.store.weaviate.metadata import (
     MAX_FIELD_PROPERTIES,
     metadata_filter,
     metadata_properties,
-    missing_properties,
     property_name,
     require_order,
 )
+from search.store.weaviate.schema import missing_properties
 from search.types import Condition
 
 

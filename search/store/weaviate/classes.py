@@ -10,8 +10,8 @@ from weaviate.collections.classes.tenants import TenantActivityStatus
 
 from config import WeaviateSettings
 from search.errors import ConfigError, StoreError, StoreMissing, StoreUnavailable
-from search.store.weaviate.client import Server
 from search.store.weaviate.schema import description_of
+from search.store.weaviate.server import Server
 
 NAMES_SHOWN = 10
 

@@ -19,9 +19,10 @@ from weaviate.classes.query import Filter
 from search.errors import StoreUnavailable
 from search.store import metadata_from_json
 from search.store.sqlite.writing import is_encodable
-from search.store.weaviate.client import Server
 from search.store.weaviate.errors import ask, translate_errors
-from search.store.weaviate.schema import VECTOR, WORDS, metadata_properties, object_id
+from search.store.weaviate.metadata import metadata_properties
+from search.store.weaviate.schema import VECTOR, WORDS, object_id
+from search.store.weaviate.server import Server
 from search.store.words import indexed_words
 from search.types import Candidate, Entry, Listed, Location, Source, passage_input
 

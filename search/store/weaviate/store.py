@@ -13,9 +13,8 @@ from weaviate.exceptions import WeaviateQueryError
 from config import Settings
 from search.store import DEFAULT_SAMPLE, Embedder, behind
 from search.store.sqlite.writing import accept, is_encodable
-from search.store.weaviate import schema
+from search.store.weaviate import metadata, schema
 from search.store.weaviate.classes import use_class
-from search.store.weaviate.client import Server, connect
 from search.store.weaviate.errors import is_deadline, translate_errors
 from search.store.weaviate.integrity import Integrity
 from search.store.weaviate.objects import (
@@ -25,6 +24,7 @@ from search.store.weaviate.objects import (
     candidate_of,
     whole,
 )
+from search.store.weaviate.server import Server, connect
 from search.store.weaviate.vectors import open_class
 from search.store.weaviate.writing import Writer, not_sendable
 from search.store.weaviate.writing.queue import Queue
@@ -176,9 +176,9 @@ class WeaviateStore:
         Of a field beyond those that have properties of their own, every kind.
         """
         with self._translated():
-            names = self._objects.values(schema.FIELDS)
+            names = self._objects.values(metadata.FIELDS)
             self._objects.refresh_properties()
-        return {name: schema.kinds_of(name, self._objects.properties) for name in names}
+        return {name: metadata.kinds_of(name, self._objects.properties) for name in names}
 
     def retrieve(
         self,
@@ -337,10 +337,10 @@ class WeaviateStore:
         """The conditions for this class, or None when nothing can match them."""
         if not all(is_encodable(f"{one.field}{one.value}") for one in conditions):
             return None  # no stored text is like that
-        if schema.unknown_properties(conditions, self._objects.properties):
+        if metadata.unknown_properties(conditions, self._objects.properties):
             self._objects.refresh_properties()  # another process may have added some
-        schema.require_order(conditions, self._objects.properties)
-        return schema.metadata_filter(conditions, self._objects.properties)
+        metadata.require_order(conditions, self._objects.properties)
+        return metadata.metadata_filter(conditions, self._objects.properties)
 
     def _embeds_there(self, mode: RetrievalMode) -> bool:
         return mode != "bm25" and self._vectors.of_queries is None

@@ -28,8 +28,8 @@ from search.errors import ModelError, ModelMismatch, StoreError
 from search.store import Embedder
 from search.store.weaviate import schema
 from search.store.weaviate.classes import definition_of, is_ours, missing, read_only
-from search.store.weaviate.client import Server
 from search.store.weaviate.errors import server_fault, short, translate_errors
+from search.store.weaviate.server import Server
 from search.types import EmbeddingInfo
 
 # Two precisions of one model differ by about 1e-4; two models are nowhere near.

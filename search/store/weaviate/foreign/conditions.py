@@ -14,7 +14,7 @@ from weaviate.collections.classes.filters import FilterReturn
 
 from search.errors import InputError
 from search.store.weaviate.foreign.layout import Layout, Property
-from search.store.weaviate.schema import comparable, compare
+from search.store.weaviate.metadata import comparable, compare
 from search.types import Condition, Operator, Scalar
 
 INT64 = (-(2**63), 2**63 - 1)

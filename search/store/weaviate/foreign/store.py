@@ -14,11 +14,11 @@ from config import Settings
 from search.errors import ConfigError, InputError, StoreError
 from search.store import DEFAULT_SAMPLE, Embedder, unknown_document
 from search.store.weaviate.classes import read_only, use_class
-from search.store.weaviate.client import Server
 from search.store.weaviate.errors import ask, is_deadline, translate_errors
 from search.store.weaviate.foreign.conditions import filter_of
 from search.store.weaviate.foreign.layout import layout_of
 from search.store.weaviate.foreign.vectors import EMPTY, NoVectorsError, Queries
+from search.store.weaviate.server import Server
 from search.types import (
     Candidate,
     Condition,

@@ -18,6 +18,7 @@ from weaviate.classes.data import DataObject
 from search.errors import ModelError
 from search.store import Embedder
 from search.store.sqlite.writing import is_encodable
+from search.store.weaviate.metadata import metadata_properties
 from search.store.weaviate.objects import (
     MAX_RESULTS,
     Object,
@@ -27,7 +28,7 @@ from search.store.weaviate.objects import (
     objects_of,
     whole,
 )
-from search.store.weaviate.schema import metadata_properties, missing_properties
+from search.store.weaviate.schema import missing_properties
 from search.store.weaviate.writing.queue import Queue
 from search.store.weaviate.writing.sending import Sender
 from search.types import Entry, Failure, passage_input

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from search.store.weaviate.client import Server
 from search.store.weaviate.objects import Objects, PassageKey, batched
+from search.store.weaviate.server import Server
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from weaviate.exceptions import (
 
 from config import WeaviateSettings
 from search.errors import StoreUnavailable
-from search.store.weaviate.client import Server
 from search.store.weaviate.errors import (
     STARTING_SECONDS,
     is_broken_off,
@@ -30,6 +29,7 @@ from search.store.weaviate.errors import (
     short,
 )
 from search.store.weaviate.objects import Object, batched
+from search.store.weaviate.server import Server
 
 SMALLEST_REQUEST = 1024
 ATTEMPTS = 3
