@@ -1,35 +1,26 @@
-"""The Store on a Weaviate server: writing, reading back, searching."""
+"""The Store on a Weaviate server: what each part of this room does, as one class."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
-from weaviate.classes.query import Filter, HybridFusion, HybridVector, MetadataQuery
-from weaviate.collections.classes.filters import FilterReturn
-from weaviate.exceptions import WeaviateQueryError
+from weaviate.classes.query import Filter
 
 from config import Settings
 from search.store import DEFAULT_SAMPLE, Embedder, behind
-from search.store.sqlite.writing import accept, is_encodable
+from search.store.sqlite.writing import accept
 from search.store.weaviate import metadata, schema
 from search.store.weaviate.classes import use_class
-from search.store.weaviate.errors import is_deadline, translate_errors
+from search.store.weaviate.errors import translate_errors
 from search.store.weaviate.integrity import Integrity
-from search.store.weaviate.objects import (
-    Objects,
-    PassageKey,
-    Version,
-    candidate_of,
-    whole,
-)
+from search.store.weaviate.objects import Objects, PassageKey, Version, whole
+from search.store.weaviate.retrieval import Retrieval
 from search.store.weaviate.server import Server, connect
 from search.store.weaviate.vectors import open_class
 from search.store.weaviate.writing import Writer, not_sendable
 from search.store.weaviate.writing.queue import Queue
 from search.store.weaviate.writing.sending import Sender
-from search.store.words import query_words
 from search.types import (
     Candidate,
     Condition,
@@ -70,7 +61,6 @@ class WeaviateStore:
         options = settings.weaviate
         assert settings.weaviate_url is not None
         self._alpha = settings.alpha
-        self._language = settings.language
         self._server = server or connect(settings.weaviate_url, options, patient=create)
         try:
             with self._translated():
@@ -84,7 +74,8 @@ class WeaviateStore:
             raise
         sender = Sender(self._server, collection, options)
         self._writer = Writer(self._objects, sender, self._queue)
-        self._integrity = Integrity(self._objects, self._writer, self._queue, self._words)
+        self._retrieval = Retrieval(self._server, self._objects, self._vectors, settings.language)
+        self._integrity = Integrity(self._objects, self._writer, self._queue, self._retrieval.words)
 
     def put(self, entries: Sequence[Entry]) -> list[Failure]:
         """Send all passages, confirm them by reading back, then remove what is left of old ones."""
@@ -190,23 +181,9 @@ class WeaviateStore:
     ) -> list[Candidate]:
         """The k best passages. Scores: cosine (near_text), BM25, or 0–1 relative (hybrid)."""
         weight = self._alpha if alpha is None else alpha
-        query = query.encode(errors="replace").decode()  # half of a surrogate pair: no UTF-8 form
         with self._translated():
             self._integrity.settle()
-            wanted = self._filter(filters) if filters else None
-            if filters and wanted is None:
-                return []
-            ask = {
-                "near_text": lambda: self._near(query, k, wanted),
-                "bm25": lambda: self._bm25(query, k, wanted),
-                "hybrid": lambda: self._hybrid(query, k, wanted, weight),
-            }
-            try:
-                return self._objects.ask(ask[mode])
-            except WeaviateQueryError as error:
-                if self._embeds_there(mode) and is_deadline(str(error)):
-                    self._require_model_service(error)
-                raise
+            return self._retrieval.find(query, k, filters, mode, weight)
 
     def unreadable(self, query: str) -> str | None:
         """As far as the model that embeds queries is known here."""
@@ -252,103 +229,6 @@ class WeaviateStore:
         """Hang up; an embedded server stops."""
         self._server.close()
 
-    # --- searching
-
-    def _near(self, query: str, k: int, filters: FilterReturn | None) -> list[Candidate]:
-        wanted = {
-            "limit": k,
-            "filters": filters,
-            "target_vector": schema.VECTOR,
-            "return_properties": self._objects.candidate_properties(),
-            "return_metadata": MetadataQuery(distance=True),
-        }
-        ask = self._objects.collection.query
-        embedder = self._vectors.of_queries
-        if embedder is None:
-            found = ask.near_text(query, **wanted).objects
-        else:
-            found = ask.near_vector(embedder.encode_query(query).tolist(), **wanted).objects
-        # Weaviate gives the cosine distance, 1 - similarity.
-        scores = [1.0 - one.metadata.distance for one in found]
-        return [
-            candidate_of(one, score, rank, cosine=score)
-            for rank, (one, score) in enumerate(zip(found, scores, strict=True), 1)
-        ]
-
-    def _bm25(self, query: str, k: int, filters: FilterReturn | None) -> list[Candidate]:
-        words = self._words(query)
-        if not words.strip():
-            return []  # Weaviate refuses it; no word is in no passage
-        found = self._objects.collection.query.bm25(
-            words,
-            query_properties=[self._objects.bm25_property],
-            limit=k,
-            filters=filters,
-            return_properties=self._objects.candidate_properties(),
-            return_metadata=MetadataQuery(score=True),
-        ).objects
-        return [
-            candidate_of(one, one.metadata.score, rank, bm25=one.metadata.score)
-            for rank, one in enumerate(found, 1)
-        ]
-
-    def _hybrid(
-        self, query: str, k: int, filters: FilterReturn | None, alpha: float
-    ) -> list[Candidate]:
-        embedder = self._vectors.of_queries
-        found = self._objects.collection.query.hybrid(
-            self._words(query),
-            alpha=alpha,
-            vector=(
-                HybridVector.near_text(query)
-                if embedder is None
-                else embedder.encode_query(query).tolist()
-            ),
-            target_vector=schema.VECTOR,
-            query_properties=[self._objects.bm25_property],
-            fusion_type=HybridFusion.RELATIVE_SCORE,
-            limit=k,
-            filters=filters,
-            return_properties=self._objects.candidate_properties(),
-            return_metadata=MetadataQuery(score=True),
-        ).objects
-        if not found:
-            return []
-        # The fused score hides what the two rankings say; so these passages are ranked by each.
-        these = Filter.by_id().contains_any([one.uuid for one in found])
-        cosine = {_key(c): c.cosine for c in self._near(query, len(found), these)}
-        bm25 = {_key(c): c.bm25 for c in self._bm25(query, len(found), these)}
-        candidates = [
-            candidate_of(one, one.metadata.score, rank) for rank, one in enumerate(found, 1)
-        ]
-        return [
-            replace(
-                one, cosine=cosine.get(_key(one)), bm25=bm25.get(_key(one), 0.0), fused=one.score
-            )
-            for one in candidates
-        ]
-
-    def _words(self, query: str) -> str:
-        """The query as BM25 reads it; a class made before has only Weaviate's own words."""
-        by_words = self._objects.bm25_property == schema.WORDS
-        return query_words(query, self._language) if by_words else query
-
-    def _filter(self, conditions: Sequence[Condition]) -> FilterReturn | None:
-        """The conditions for this class, or None when nothing can match them."""
-        if not all(is_encodable(f"{one.field}{one.value}") for one in conditions):
-            return None  # no stored text is like that
-        if metadata.unknown_properties(conditions, self._objects.properties):
-            self._objects.refresh_properties()  # another process may have added some
-        metadata.require_order(conditions, self._objects.properties)
-        return metadata.metadata_filter(conditions, self._objects.properties)
-
-    def _embeds_there(self, mode: RetrievalMode) -> bool:
-        return mode != "bm25" and self._vectors.of_queries is None
-
-    def _require_model_service(self, error: Exception) -> None:
-        if self._server.module_hangs():
-            raise self._server.hung_module(self._vectors.vectorizer) from error
-
     def _whole(self, document_ids: Sequence[str]) -> dict[str, Version]:
         there = self._objects.passages(document_ids, indexed=not self._queue.is_used)
         found = {name: v for name, passages in there.items() if (v := whole(passages))}
@@ -360,7 +240,3 @@ class WeaviateStore:
 
     def _translated(self) -> AbstractContextManager[None]:
         return translate_errors(self._server.url)
-
-
-def _key(candidate: Candidate) -> PassageKey:
-    return PassageKey(candidate.document_id, candidate.passage_index)
