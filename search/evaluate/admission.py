@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from config import Settings, change
 from search.errors import ModelError
 from search.evaluate import golden
-from search.models.registry import BLEND, Check, Version, check_unchanged
+from search.models.version import BLEND, Check, Version, check_unchanged
 from search.rerank import CrossEncoder
 from search.rerank.encoder import PROBE_QUERY, PROBE_RIGHT, PROBE_WRONG
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from search.models.known import known
-from search.models.registry import Check, Version
+from search.models.version import Check, Version
 from search.terminal import printable
 
 if TYPE_CHECKING:

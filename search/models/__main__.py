@@ -21,7 +21,8 @@ if (
 import config
 from search.errors import InputError, MissingExtra
 from search.evaluate import versions
-from search.models.registry import CURRENT, SHIPPED, Registry, Version
+from search.models.registry import CURRENT, SHIPPED, Registry
+from search.models.version import Version
 from search.terminal import json_text, printable, run_command, say, utf8
 
 if TYPE_CHECKING:

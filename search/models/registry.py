@@ -1,9 +1,7 @@
 """Versions of rerankers in one folder, by name: pinned by hash, switched and taken back.
 
-    state.json             the version in use, those in use before it, and those on trial
-    NAME/manifest.json     where it came from, the hash of every file, what its checks gave
-    NAME/rerank.json       its calibration and blend, where it has one
-    NAME/files/            the copy; a version that refers to a folder elsewhere has none
+    state.json     the version in use, those in use before it, and those on trial
+    NAME/          a version, as `version` describes it
 
 A version never changes; a name that is free again may be given anew. Everything is written beside
 its place and then moved there, so that a kill at any moment leaves what was, or what was to be.
@@ -11,7 +9,6 @@ its place and then moved there, so that a kill at any moment leaves what was, or
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +17,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,56 +24,25 @@ from typing import Any
 from search.errors import InputError, ModelError
 from search.models.files import locked, sync, write_json
 from search.models.folder import find_folder
-from search.models.remembered import remember
+from search.models.version import (
+    MANIFEST,
+    Check,
+    Version,
+    as_json,
+    check_unchanged,
+    drafted,
+    read_manifest,
+)
 
 MODELS = Path("~/.local/share/two-stage/models")
 """Beside no store: many of them use one model, and a store may be deleted without it."""
 SHIPPED = "bundled"
 CURRENT = "current"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-MANIFEST, BLEND, STATE, LOCK = "manifest.json", "rerank.json", "state.json", "lock"
-COPIED = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md", "LICENSE*")
+STATE, LOCK = "state.json", "lock"
 DRAFT, GONE = ".draft-", ".gone-"
 WAIT_SECONDS = 10.0
 """For another writer, who needs some milliseconds for what is done under the lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at, with what was found."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A model by name. `folder` has its weights; `home` its manifest and its blend.
-
-    `source` is what it was added from, `revision` the commit where that is the hub's; `files` are
-    the SHA-256 of each file. `calibration` says what its probabilities were fitted on, and how far
-    each band comes true; None where they are fitted on nothing.
-    """
-
-    name: str
-    home: Path
-    folder: Path
-    source: str
-    revision: str | None
-    added: str
-    files: Mapping[str, str]
-    checks: tuple[Check, ...] = ()
-    calibration: Mapping[str, Any] | None = None
-
-    @property
-    def is_copy(self) -> bool:
-        return self.folder.parent == self.home
-
-    @property
-    def digest(self) -> str:
-        """12 hex digits over all files."""
-        return _digest(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +67,7 @@ class Registry:
         """The version of this name, None without one. Raises ModelError where it is broken."""
         if not NAME.fullmatch(name) or not (self.root / name / MANIFEST).is_file():
             return None
-        return _read_manifest(self.root / name)
+        return read_manifest(self.root / name)
 
     def get(self, name: str) -> Version:
         """The version of this name. Raises InputError, with what there is."""
@@ -211,17 +176,17 @@ class Registry:
                 stack.callback(shutil.rmtree, home, ignore_errors=True)
                 # As long as it is held, nobody takes the draft for a leftover.
                 stack.enter_context(locked(home / LOCK, "this draft"))
-            yield Draft(self, _drafted(name, home, source, found, copy))
+            yield Draft(self, drafted(name, home, source, found, copy))
 
     def _add(self, version: Version) -> Version:
         target = self.root / version.name
         with self._locked():
             self._check_free(version.name)
-            write_json(version.home / MANIFEST, _as_json(version))
+            write_json(version.home / MANIFEST, as_json(version))
             (version.home / LOCK).unlink(missing_ok=True)
             version.home.rename(target)
             sync(self.root)
-        return _read_manifest(target)
+        return read_manifest(target)
 
     def _check_free(self, name: str) -> None:
         if not NAME.fullmatch(name) or name in (SHIPPED, CURRENT, STATE, LOCK):
@@ -269,110 +234,3 @@ class Draft:
         return self.registry._add(
             replace(self.version, checks=tuple(checks), calibration=calibration)
         )
-
-
-def _drafted(name: str, home: Path, source: str, found: Path, copy: bool | None) -> Version:
-    """`found` is the folder that `source` names. Raises ModelError."""
-    from_hub = not Path(source).expanduser().is_dir()
-    folder = found.resolve()
-    try:
-        if copy if copy is not None else not from_hub:
-            folder = _copied(folder, home / "files")
-        if (found / BLEND).is_file():
-            shutil.copyfile(found / BLEND, home / BLEND)
-        files = {path.name: _hash(path) for path in _files_of(folder)}
-    except OSError as error:
-        raise ModelError(f"{found}: cannot be read, or copied to {home.parent}: {error}") from None
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    snapshot = found.resolve()
-    commit = snapshot.name if from_hub and snapshot.parent.name == "snapshots" else None
-    origin = source if from_hub else str(snapshot)
-    return Version(name, home, folder, origin, commit, now, files)
-
-
-def check_unchanged(version: Version, trust_stamps: bool = True) -> None:
-    """Raise ModelError when a file is not the one that was added.
-
-    `trust_stamps`: a file with the size and times of one that was hashed before is not read again.
-    """
-    paths = [version.folder / name for name in version.files]
-
-    def found() -> str:
-        return _digest({n: _hash(p) for n, p in zip(version.files, paths, strict=True)})
-
-    try:
-        digest = remember("files", paths, found) if trust_stamps else found()
-    except OSError as error:
-        raise ModelError(
-            f"version {version.name!r}: {error.filename} cannot be read ({error.strerror}). "
-            f"{_fix(version)}"
-        ) from None
-    if digest != version.digest:
-        changed = [n for n, path in zip(version.files, paths, strict=True) if _differs(version, n)]
-        raise ModelError(
-            f"version {version.name!r}: {', '.join(changed)} in {version.folder} changed since it "
-            f"was added on {version.added}. {_fix(version)}"
-        )
-
-
-def _differs(version: Version, name: str) -> bool:
-    return _hash(version.folder / name) != version.files[name]
-
-
-def _fix(version: Version) -> str:
-    again = f"`two-stage models add` it under a new name, which checks it, or remove {version.name}"
-    return again if version.is_copy else f"Put it back, or {again}"
-
-
-def _copied(folder: Path, target: Path) -> Path:
-    """The files of a model's folder, on disk when this returns."""
-    target.mkdir()
-    for path in _files_of(folder):
-        shutil.copyfile(path, target / path.name)
-        with (target / path.name).open("rb+") as file:
-            os.fsync(file.fileno())
-    return target
-
-
-def _files_of(folder: Path) -> list[Path]:
-    """What belongs to a model, but for its blend, which is the version's own."""
-    found = {path for pattern in COPIED for path in folder.glob(pattern) if path.is_file()}
-    return sorted(path for path in found if path.name != BLEND)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:12]
-
-
-def _as_json(version: Version) -> dict[str, Any]:
-    """Without the home, and without a folder below it: both move."""
-    content = {name: value for name, value in asdict(version).items() if name != "home"}
-    content["folder"] = None if version.is_copy else str(version.folder)
-    return {"format": 1, **content}
-
-
-def _read_manifest(home: Path) -> Version:
-    path = home / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Version(
-            home.name,
-            home,
-            home / "files" if content["folder"] is None else Path(content["folder"]),
-            content["source"],
-            content["revision"],
-            content["added"],
-            dict(content["files"]),
-            tuple(Check(**check) for check in content["checks"]),
-            content["calibration"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: cannot be read as a version's manifest ({error!r}): remove the folder "
-            f"{home}, then add the model again"
-        ) from None

@@ -11,15 +11,9 @@ from typing import Any, NamedTuple
 from search.errors import CheckpointError, ModelError
 from search.models.folder import find_folder, read_json, usable_positions
 from search.models.preflight import check_files
-from search.models.registry import (
-    CURRENT,
-    MODELS,
-    SHIPPED,
-    Registry,
-    Version,
-    check_unchanged,
-)
+from search.models.registry import CURRENT, MODELS, SHIPPED, Registry
 from search.models.tokens import Tokenizer
+from search.models.version import Version, check_unchanged
 from search.rerank.blend import INPUTS, Blend, Formula
 
 BUNDLED = Path(__file__).with_name("bundled")

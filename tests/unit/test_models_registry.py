@@ -12,7 +12,8 @@ import pytest
 from tiny_folders import write_model
 
 from search.errors import CheckpointError, InputError, ModelError
-from search.models.registry import Check, Registry, Trial, Version, check_unchanged
+from search.models.registry import Registry, Trial
+from search.models.version import Check, Version, check_unchanged
 from search.rerank.checkpoint import find_blend, locate, open_checkpoint
 
 BLEND = {"log_odds": [{"constant": -1.0, "logit": 0.5}]}
