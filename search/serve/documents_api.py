@@ -1,67 +1,19 @@
-"""Documents over HTTP: added through ingest's own pipeline, listed, shown and deleted.
-
-What is sent is first kept on disk, and stored when all of it has come: a slow sender holds no lock.
-"""
+"""Documents over HTTP: added, listed, shown and deleted."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import re
-import shutil
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from email.message import Message
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import anyio
-import anyio.from_thread
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 
-from ingest.add import add_files
-from ingest.fields import FieldNames
-from ingest.read.source import InputFile, Options
-from ingest.read.walk import uploaded
-from ingest.record import Outcome, Rejection
 from search.answer import document_json, source_json
-from search.errors import InputError, SearchError, Stopped, StoreUnavailable
-from search.serve.caller import current_caller
 from search.serve.service import Service
-from search.serve.shapes import (
-    Counted,
-    Deleted,
-    DocumentLine,
-    DocumentPage,
-    Problem,
-    SummaryLine,
-    UploadParameters,
-    WholeDocument,
-)
+from search.serve.shapes import Deleted, DocumentPage, Problem, UploadParameters, WholeDocument
+from search.serve.upload import MULTIPART, NDJSON, receive
 from search.store import Store
 from search.types import Listed
-
-logger = logging.getLogger(__name__)
-
-NDJSON = "application/x-ndjson"
-FORMAT_OF = {
-    "application/json": "json",
-    **dict.fromkeys((NDJSON, "application/jsonl", "application/jsonlines"), "jsonl"),
-}
-MULTIPART = "multipart/form-data"
-MAX_FILES = 1000
-MAX_NAME = 500
-LINES_AHEAD = 1000
-"""Lines of an answer that wait for their reader; then the store waits for it, too …"""
-READER_SECONDS = 30.0
-"""… but no longer than this, since nobody else can write meanwhile."""
-STOPPED = "the service stopped before the rest was stored; send it again"
 
 ACCEPTED = {
     "requestBody": {
@@ -120,15 +72,7 @@ def router(service: Service) -> APIRouter:
 
         A document of the same id with other content is replaced only with `take_over=true`.
         """
-        folder = TemporaryDirectory(prefix="two-stage-upload-")
-        try:
-            with _translate_errors():
-                files = await _received(request, Path(folder.name), wanted)
-            upload = Upload(service, folder, files, wanted)
-            await upload.begin()
-        except BaseException:
-            await asyncio.to_thread(folder.cleanup)
-            raise
+        upload = await receive(service, request, wanted)
         return StreamingResponse(upload.lines(), media_type=NDJSON)
 
     @routes.get("/documents")
@@ -183,173 +127,3 @@ def _page(store: Store, after: str | None, limit: int) -> DocumentPage:
 def _listed(listed: Listed) -> dict[str, Any]:
     source = source_json(listed.source)
     return {"id": listed.id, "title": listed.title, "source": source, "passages": listed.passages}
-
-
-# --- receiving
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(
-            f"what was sent cannot be kept among the temporary files ({error.strerror}); the "
-            "service needs room there, or another folder for them in the variable TMPDIR"
-        ) from None
-
-
-async def _received(
-    request: Request, folder: Path, wanted: UploadParameters
-) -> list[InputFile | Rejection]:
-    """The body's files, on disk. Raises InputError, HTTPException 413 and 415."""
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    kind = header.get_content_type() if request.headers.get("content-type") else "nothing"
-    if kind == MULTIPART:
-        return await _received_files(request, folder, wanted)
-    if kind not in FORMAT_OF:
-        raise HTTPException(
-            415,
-            f"found the content type {kind}, expected one of {', '.join([*FORMAT_OF, MULTIPART])}",
-        )
-    path = folder / "body"
-    with path.open("wb") as file:
-        async for part in request.stream():
-            await asyncio.to_thread(file.write, part)
-    options = Options(format=FORMAT_OF[kind])
-    return [uploaded(path, wanted.name or "documents", options)]
-
-
-async def _received_files(
-    request: Request, folder: Path, wanted: UploadParameters
-) -> list[InputFile | Rejection]:
-    try:
-        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FILES)
-    except HTTPException as error:
-        if error.status_code != 400:
-            raise
-        raise InputError(f"the multipart body cannot be read: {error.detail}") from None
-    try:
-        sent = [part for _, part in form.multi_items() if not isinstance(part, str)]
-        if not sent:
-            raise InputError("found no file in the multipart body, expected at least one")
-        return [
-            await asyncio.to_thread(_kept, part, folder / str(number), wanted)
-            for number, part in enumerate(sent)
-        ]
-    finally:
-        await form.close()
-
-
-def _kept(part: Any, path: Path, wanted: UploadParameters) -> InputFile | Rejection:
-    with path.open("wb") as file:
-        shutil.copyfileobj(part.file, file)
-    name = (part.filename or "file").strip() or "file"
-    return uploaded(path, name[:MAX_NAME], Options(format=wanted.format))
-
-
-# --- storing
-
-
-class Upload:
-    """One run of the pipeline in a thread of its own, and the lines that it answers with."""
-
-    def __init__(
-        self,
-        service: Service,
-        folder: TemporaryDirectory[str],
-        files: Sequence[InputFile | Rejection],
-        wanted: UploadParameters,
-    ) -> None:
-        self._service = service
-        self._folder = folder
-        self._files = files
-        self._wanted = wanted
-        self._caller = current_caller.get()
-        self._send: MemoryObjectSendStream[bytes]
-        self._receive: MemoryObjectReceiveStream[bytes]
-        self._send, self._receive = anyio.create_memory_object_stream[bytes](LINES_AHEAD)
-        self._counts = {"stored": 0, "unchanged": 0, "rejected": 0}
-        self._task: asyncio.Task[None] | None = None
-        self._begun = asyncio.Event()
-
-    async def begin(self) -> None:
-        """Start, and wait until the store is ours. Raises what keeps it from that."""
-        self._task = asyncio.create_task(self._run())
-        begun = asyncio.create_task(self._begun.wait())
-        await asyncio.wait({self._task, begun}, return_when=asyncio.FIRST_COMPLETED)
-        begun.cancel()
-        if not self._begun.is_set():
-            self._receive.close()
-            await self._task
-
-    async def lines(self) -> AsyncIterator[bytes]:
-        """The answer; who stops reading ends the run."""
-        with self._receive:
-            async for line in self._receive:
-                yield line
-
-    async def _run(self) -> None:
-        try:
-            async with self._service.writers_turn():
-                await anyio.to_thread.run_sync(self._store)
-        except (anyio.BrokenResourceError, TimeoutError):
-            logger.info("nobody reads the answer any more: the rest was not stored")
-        finally:
-            self._send.close()
-            await asyncio.to_thread(self._folder.cleanup)
-
-    def _store(self) -> None:
-        started = time.monotonic()
-        problem: str | None = None
-        with self._service.writing() as store:
-            anyio.from_thread.run_sync(self._begun.set)
-            try:
-                self._pass_through(store)
-            except (anyio.BrokenResourceError, TimeoutError):
-                raise
-            except SearchError as error:
-                problem = STOPPED if self._service.stopping.is_set() else str(error)
-            except Exception:
-                logger.exception("documents could not be stored")
-                problem = "a fault of the service: its log says more"
-        counts = Counted(
-            read=sum(self._counts.values()),
-            **self._counts,
-            seconds=round(time.monotonic() - started, 3),
-            problem=problem,
-        )
-        self._write(SummaryLine(summary=counts))
-
-    def _pass_through(self, store: Store) -> None:
-        wanted = self._wanted
-        names = FieldNames(wanted.id_field, wanted.title_field, wanted.text_field)
-        chunker = self._service.chunker
-        add_files(store, chunker, self._files, Options(), names, wanted.take_over, self._report)
-
-    def _report(self, outcome: Outcome) -> None:
-        if self._service.stopping.is_set() or (self._caller and self._caller.left.is_set()):
-            raise Stopped(STOPPED)
-        self._counts[outcome.status] += 1
-        self._write(DocumentLine.model_validate(asdict(outcome) | {"reason": _in_words(outcome)}))
-
-    def _write(self, line: DocumentLine | SummaryLine) -> None:
-        anyio.from_thread.run(self._sent, line.model_dump_json().encode() + b"\n")
-
-    async def _sent(self, line: bytes) -> None:
-        try:
-            self._send.send_nowait(line)
-        except anyio.WouldBlock:
-            with anyio.fail_after(READER_SECONDS):
-                await self._send.send(line)
-
-
-_FLAGS = re.compile(r"--(id-field|title-field|text-field)")
-
-
-def _in_words(outcome: Outcome) -> str | None:
-    """The reason as a caller of this API can act on it: --text-field is `text_field=` here."""
-    if outcome.reason is None:
-        return None
-    return _FLAGS.sub(lambda flag: flag[1].replace("-", "_") + "=", outcome.reason)

@@ -369,7 +369,7 @@ def test_without_room_for_what_is_sent_the_answer_says_so(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("search.serve.documents_api.shutil.copyfileobj", full)
+    monkeypatch.setattr("search.serve.upload.shutil.copyfileobj", full)
     answer = client.post("/documents", files={"files": ("a.txt", b"words")})
     assert (answer.status_code, "No space left" in answer.json()["error"]) == (503, True)
 
