@@ -81,7 +81,7 @@ class Body:
         self._leave()
 
     def _leave(self) -> None:
-        self._caller.left.set()
+        self._caller.leave()
         self._gone.set()
 
     def _too_large(self) -> HTTPException:

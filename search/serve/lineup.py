@@ -24,8 +24,8 @@ from search.evaluate.compare import TOP, Orders
 from search.models.registry import CURRENT, Registry
 from search.rerank import Scored
 from search.rerank.provider import Answered, Reranker, RerankerProvider, in_short
+from search.serve.caller import Answer
 from search.serve.metrics import Metrics
-from search.serve.queue import Answer
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from search.rerank import CrossEncoder, Scored
 from search.rerank.cache import CachedReranker, ScoreCache, open_cache
 from search.rerank.checkpoint import find_tokenizer
 from search.rerank.provider import Reranker, RerankerProvider, Wrapper
-from search.serve.caller import current_caller
+from search.serve.caller import Answer, current_caller
 from search.serve.lineup import (
     Follower,
     Line,
@@ -34,7 +34,7 @@ from search.serve.lineup import (
     named,
 )
 from search.serve.metrics import Metrics
-from search.serve.queue import Answer, FairQueue
+from search.serve.queue import FairQueue
 from search.stages import reserve
 from search.store import Embedder
 from search.types import EmbeddingInfo

@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager, asynccontextmanager, closing, con
 from functools import cached_property
 from typing import Self, TypeVar
 
+import anyio
 import anyio.to_thread
 
 from config import Settings
 from ingest.add import writing
 from ingest.chunk import Chunker
-from search.errors import Overloaded, StoreError, StoreMissing, StoreUnavailable
+from search.errors import Overloaded, Stopped, StoreError, StoreMissing, StoreUnavailable
 from search.searcher import Searcher
 from search.serve.admission import Admission
 from search.serve.caller import Caller, current_caller
@@ -127,12 +128,12 @@ class Service:
 
     @asynccontextmanager
     async def writers_turn(self) -> AsyncIterator[None]:
-        """Writers of this process wait for each other here. Raises Overloaded."""
+        """Writers of this process wait for each other here. Raises Overloaded, Stopped."""
         if self._waiting_writers >= MAX_WAITING_WRITERS:
             raise Overloaded(5)
         self._waiting_writers += 1
         try:
-            await self._writer.acquire()
+            await self._wait_to_write()
         finally:
             self._waiting_writers -= 1
         self._writing = current_caller.get()
@@ -141,6 +142,18 @@ class Service:
         finally:
             self._writing = None
             self._writer.release()
+
+    async def _wait_to_write(self) -> None:
+        """Raises Stopped as soon as the caller leaves: the place is another's."""
+        loop, caller = asyncio.get_running_loop(), current_caller.get() or Caller("nobody")
+        with anyio.CancelScope() as waiting:
+            undo = caller.when_left(lambda: loop.call_soon_threadsafe(waiting.cancel))
+            try:
+                await self._writer.acquire()
+            finally:
+                undo()
+        if waiting.cancelled_caught:
+            raise Stopped("the caller has left")
 
     @contextmanager
     def writing(self) -> Iterator[Store]:
@@ -152,7 +165,7 @@ class Service:
         """Cut off who writes: the models give up what they embed for it."""
         self.stopping.set()
         if (writing := self._writing) is not None:
-            writing.left.set()
+            writing.leave()
 
     def close(self) -> None:
         """Finish what waits, then release the models and the store."""

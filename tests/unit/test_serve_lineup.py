@@ -17,9 +17,9 @@ from search.models.registry import Registry, Trial
 from search.rerank import Blend, Scored
 from search.rerank.provider import RerankerProvider
 from search.searcher import Searcher
+from search.serve.caller import Answer
 from search.serve.lineup import Follower, Line, Lineup, Named, Roles, SecondOpinions, share_of
 from search.serve.metrics import Metrics
-from search.serve.queue import Answer
 
 QUERIES = [f"question number {i}" for i in range(2000)]
 FOUND = [

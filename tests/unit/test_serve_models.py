@@ -16,10 +16,9 @@ from search.errors import ModelError, QueryTooLong, Stopped
 from search.rerank import Scored
 from search.rerank.cache import ScoreCache
 from search.rerank.cache.sqlite import SqliteScores
-from search.serve.caller import Caller, current_caller
+from search.serve.caller import Answer, Caller, current_caller
 from search.serve.metrics import Metrics
 from search.serve.models import MAX_CHARACTERS, Models, tokens
-from search.serve.queue import Answer
 
 QUERY = "prevent heart disease"
 TEXTS = ["no match", "prevent heart disease", "heart", "heart"]

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from search.errors import ModelError, Overloaded, Stopped
 from search.serve import queue as queue_module
-from search.serve.caller import Caller, current_caller
+from search.serve import turns as turns_module
+from search.serve.caller import Answer, Caller, current_caller
 from search.serve.metrics import Metrics
-from search.serve.queue import AT_LEAST, MAX_WAITING_TOKENS, MIN_BATCH_TOKENS, Answer, FairQueue
+from search.serve.queue import AT_LEAST, MAX_WAITING_TOKENS, FairQueue
+from search.serve.turns import MIN_BATCH_TOKENS
 
 COST = MIN_BATCH_TOKENS // 4
 """Of an item, where a batch of a model whose speed is not known has four."""
@@ -228,28 +230,79 @@ def calling(caller: Caller) -> Iterator[Caller]:
         current_caller.reset(token)
 
 
-def test_a_caller_who_left_frees_its_place() -> None:
+def waiting(queue: FairQueue[int, int]) -> str:
+    return queue._metrics.exposition().decode().split('queue_length{part="reranker"} ')[1][:3]
+
+
+def test_a_caller_who_left_frees_its_place_at_once() -> None:
+    """However long the batch that runs may take."""
     with queue_of(model := Model()) as queue:
         with calling(Caller("here")):
             hold(model, queue)
         with calling(Caller("gone")) as gone:
-            answers = [submit(queue, [1, 2, 3]), submit(queue, [4])]
-        stays = submit(queue, [5])
-        gone.left.set()
-        assert len(queue._waiting()) == 1  # at once, however long the batch that runs may take
-        model.open.set()
-        assert stays.result(5) == [10]
+            answers = [
+                submit(queue, [1, 2, 3]),
+                submit(queue, [4], MAX_WAITING_TOKENS - 3 * COST - 1),
+            ]
+        stays = submit(queue, [5], 1)
+        with pytest.raises(Overloaded):
+            submit(queue, [6], 1)
+        gone.leave()
         for answer in answers:
             with pytest.raises(Stopped, match="left"):
-                answer.result(5)
-    assert model.batches == [[0], [5]]
+                answer.result(0)
+        assert waiting(queue) == "1.0"
+        fits = submit(queue, [7], 1)
+        model.open.set()
+        assert (stays.result(5), fits.result(5)) == ([10], [14])
+    assert model.batches == [[0], [5, 7]]
+
+
+def test_what_is_abandoned_is_not_kept() -> None:
+    with queue_of(model := Model()) as queue:
+        hold(model, queue)
+        submit(queue, [1, 2]).abandon()
+        assert waiting(queue) == "0.0"
+        assert queue._turns.waiting() == []  # nor its texts in memory
+
+
+def test_a_thread_that_waits_for_a_caller_who_leaves_is_free_at_once() -> None:
+    with queue_of(model := Model()) as queue, ThreadPoolExecutor(1) as pool:
+        hold(model, queue)
+        with calling(Caller("gone")) as gone:
+            waits = pool.submit(queue.result, submit(queue, [1]))
+        time.sleep(0.05)
+        started = time.monotonic()
+        gone.leave()
+        with pytest.raises(Stopped, match="left"):
+            waits.result(5)
+        assert time.monotonic() - started < queue_module.LOOK_SECONDS / 2
+
+
+def test_who_has_left_already_is_not_read() -> None:
+    with queue_of(model := Model()) as queue, calling(Caller("gone")) as gone:
+        gone.leave()
+        with pytest.raises(Stopped, match="left"):
+            submit(queue, [1]).result(0)
+        assert waiting(queue) == "0.0"
+    assert model.batches == []
+
+
+def test_an_answer_is_ended_once_whoever_is_first() -> None:
+    for _ in range(200):
+        answer: Answer[int] = Answer()
+        ends = [answer.finish, lambda: answer.fail(Stopped("late")), answer.abandon] * 2  # noqa: B023
+        with ThreadPoolExecutor(len(ends)) as pool:
+            for end in [pool.submit(end) for end in ends]:
+                end.result(5)
+        assert answer.done()
 
 
 def test_who_leaves_in_the_middle_is_not_read_on() -> None:
     with queue_of(model := Model()) as queue, calling(Caller("gone")) as gone:
         answer = submit(queue, range(20, 40))
         assert model.entered.wait(5)
-        gone.left.set()
+        gone.leave()
         model.open.set()
         with pytest.raises(Stopped, match="left"):
             queue.result(answer)
@@ -288,7 +341,7 @@ def test_a_deadline_ends_the_wait_while_the_model_is_busy_with_others() -> None:
 
 def test_a_machine_that_was_slow_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else, with deadlines only, nobody would ever find out that it is quick again."""
-    monkeypatch.setattr(queue_module, "BELIEVED_SECONDS", 0.2)
+    monkeypatch.setattr(turns_module, "BELIEVED_SECONDS", 0.2)
     slow = threading.Event()
     slow.set()
 
@@ -420,7 +473,7 @@ def test_everything_is_answered_once_in_order_whatever_happens(
             if plan["ends"] == "abandons":
                 answer.abandon()
             if plan["ends"] == "leaves":
-                caller.left.set()
+                caller.leave()
             try:
                 found = queue.result(answer, deadline)
             except ValueError:
@@ -442,5 +495,5 @@ def test_everything_is_answered_once_in_order_whatever_happens(
             run.result(20)
     queue.close(5)
     assert len(read) == len(set(read))
-    assert queue._waiting() == []
+    assert queue._turns.waiting() == []
     assert threading.active_count() <= threads

@@ -14,9 +14,8 @@ from search.embed import PassageTokenizer
 from search.errors import InputError, ModelError, Stopped
 from search.rerank import Scored
 from search.rerank.provider import Reranker
-from search.serve.caller import current_caller
+from search.serve.caller import Answer, Result, current_caller
 from search.serve.models import MAX_CHARACTERS, Task, Vector
-from search.serve.queue import Answer, Result
 from search.serve.service import Service
 
 
