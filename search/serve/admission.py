@@ -10,24 +10,30 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from search.errors import Overloaded
 
 FIRST_STAGE = 5
 """What finding the candidates costs, in passages that the reranker reads in that time."""
+FIRST_STAGE_SHARE = 1 / 3
+"""A deadline is only taken on where finding the candidates takes at most this share of it."""
 AT_LEAST = 4
 """So many searches are taken on together, however slow the model is."""
-REMEMBERED = 0.7
+REMEMBERED = 0.9
 """What each search leaves of the weight of those before it, where their time is measured."""
 
 
+@dataclass
 class Admitted:
-    """Searches that were taken on together: the passages they may read."""
+    """Searches that were taken on together, and what is said of them once they are answered."""
 
-    def __init__(self, passages: int) -> None:
-        self.passages = passages
-        self.unread = 0
-        """How many of them a deadline left unread."""
+    passages: int
+    """They may read so many."""
+    unread: int = 0
+    """How many of these a deadline left unread."""
+    first_stage: float = 0.0
+    """Seconds that the candidates took to be found; of several searches, the longest."""
 
 
 class Admission:
@@ -40,7 +46,10 @@ class Admission:
         self._queries = 0
         self._passages = 0  # of all that are under way
         self._ahead = 0.0  # the same without what their deadlines will leave unread
-        self._seconds = self._read = 0.0  # so many passages took so long, over the last searches
+        # Over the last searches: so many passages took so long, and beside so many queries the
+        # first stage took so long.
+        self._seconds = self._read = 0.0
+        self._finding = self._beside = 0.0
 
     @contextmanager
     def enter(
@@ -49,12 +58,14 @@ class Admission:
         """For as long as these are searched. Raises Overloaded.
 
         A search that has to be answered in `deadline` seconds waits for nobody's passages any
-        longer, and makes nobody wait for longer; only its first stage cannot be cut short.
+        longer, and makes nobody wait for longer. Only its first stage cannot be cut short: where
+        that would take too much of the time, it is refused.
         """
         each = self._seconds / self._read if self._read else 0.0
         wait, bound = self._ahead * each, self._max_wait
         if deadline < bound:
-            wait, bound = self._queries * FIRST_STAGE * each, deadline
+            finding = self._finding / self._beside if self._beside else 0.0
+            wait, bound = self._queries * finding, FIRST_STAGE_SHARE * deadline
         if self._queries >= AT_LEAST and wait > bound:
             raise Overloaded(wait - bound)
         if self._queries and self._queries + queries > self._most:
@@ -64,11 +75,13 @@ class Admission:
         self._queries += queries
         self._passages += admitted.passages
         self._ahead += ahead
-        started, at_once = time.monotonic(), self._passages
+        started, at_once, beside = time.monotonic(), self._passages, self._queries
         try:
             yield admitted
             share = 1 - admitted.unread / admitted.passages
             self._note(at_once * share, time.monotonic() - started)
+            self._finding = REMEMBERED * self._finding + admitted.first_stage
+            self._beside = REMEMBERED * self._beside + beside
         finally:
             self._queries -= queries
             self._passages -= admitted.passages

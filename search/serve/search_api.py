@@ -91,6 +91,8 @@ async def answer(
     ranking = await service.in_thread(
         lambda: service.searcher.search(query, filters=filters, **given)
     )
+    found_in = ranking.timings_ms.get("retrieve", 0.0) / 1000
+    admitted.first_stage = max(admitted.first_stage, found_in)
     if ranking.cause == "deadline":
         candidates = wanted.candidates or service.settings.candidates
         admitted.unread += candidates - ranking.scored

@@ -19,7 +19,7 @@ from search.serve.caller import Answer, Result
 
 Item = TypeVar("Item")
 
-BATCH_SECONDS = 0.1
+BATCH_SECONDS = 0.2
 """A batch is as large as the model reads in so long: that is what anybody waits for at least."""
 MIN_BATCH_TOKENS = 512
 CAUTION = 0.8
@@ -77,9 +77,10 @@ _Lane = deque[Call[Item, Result]]
 class Turns(Generic[Item, Result]):
     """The calls that wait. Whoever uses it sees to it that only one thread does at a time.
 
-    Each turn is as large as a batch, and a batch is filled up with the next one's turn; every other
-    batch begins with calls that are new. So one of 1,000 items does not hold up one of ten, and
-    many small ones share a batch.
+    Each turn is as large as a batch (less for a call with a deadline, so that all who wait get some
+    of theirs in time), and a batch is filled up with the next one's turn; every other batch begins
+    with calls that are new. So one of 1,000 items does not hold up one of ten, and many small ones
+    share a batch.
     """
 
     def __init__(self, largest: int) -> None:
@@ -111,6 +112,10 @@ class Turns(Generic[Item, Result]):
         wanted = MIN_BATCH_TOKENS if math.isinf(in_time) else int(in_time)
         return min(max(wanted, MIN_BATCH_TOKENS), self._largest)
 
+    def _turn(self, call: Call[Item, Result], budget: int) -> int:
+        """Tokens of its next turn."""
+        return budget if call.deadline == math.inf else budget // max(1, len(self.waiting()))
+
     def next_batch(self) -> list[Taken[Item, Result]]:
         """Those whose turn it is; none when nobody waits."""
         return self._take([self._urgent]) or self._take(self._lanes())
@@ -139,7 +144,7 @@ class Turns(Generic[Item, Result]):
                     call.answer.finish()  # its next item would be late, in this batch or another
                     continue
                 if call.turn <= 0:
-                    call.turn = budget
+                    call.turn = self._turn(call, budget)
                 room = min(room, CAUTION * in_time)
                 taken = call.take(room - tokens, first=not batch)
                 if not taken.items:

@@ -104,14 +104,23 @@ def test_whoever_has_a_deadline_waits_for_nobodys_passages(clock: type[Clock]) -
     admission = Admission(max_wait=1.0, most=100)
     take(admission, clock, 0.25)  # a hundredth of a second for each passage
     with ExitStack() as running:
-        for _ in range(9):
+        for _ in range(50):
             running.enter_context(admission.enter(1, 100, deadline=0.5))
         with pytest.raises(Overloaded):
             running.enter_context(admission.enter(1, 100))
-        # Ten first stages take half a second, and none of them can be cut short.
-        running.enter_context(admission.enter(2, 100, deadline=0.5))
+
+
+def test_a_deadline_of_which_finding_would_take_a_third_is_refused(clock: type[Clock]) -> None:
+    """The first stage cannot be cut short: three at once took 0.075 s for it."""
+    admission = Admission(max_wait=1.0, most=100)
+    with admission.enter(3, K) as admitted:
+        admitted.first_stage = 0.075
+    with ExitStack() as running:
+        for _ in range(7):
+            running.enter_context(admission.enter(1, K, deadline=0.5))
         with pytest.raises(Overloaded):
-            running.enter_context(admission.enter(1, 100, deadline=0.5))
+            running.enter_context(admission.enter(1, K, deadline=0.5))
+        running.enter_context(admission.enter(1, K, deadline=0.6))
 
 
 def test_a_deadline_as_long_as_anybody_waits_helps_nobody_in(clock: type[Clock]) -> None:

@@ -327,6 +327,21 @@ def test_at_a_deadline_there_is_what_was_ready() -> None:
         assert len(reader.read) == before + 1
 
 
+def test_of_calls_with_deadlines_each_has_some_in_a_batch() -> None:
+    """Else the first of them would have all its results in time, and the last none."""
+    with queue_of(model := Model(), batch_tokens=4 * COST) as queue:
+        hold(model, queue)
+        deadline = time.monotonic() + 60
+        costs = [COST] * 4
+        answers = [
+            queue.submit(range(n, n + 4), costs, deadline=deadline) for n in (20, 30, 40, 50)
+        ]
+        model.open.set()
+        for answer in answers:
+            answer.result(5)
+    assert sorted(model.batches[1]) == [20, 30, 40, 50]
+
+
 def test_a_deadline_ends_the_wait_while_the_model_is_busy_with_others() -> None:
     with queue_of(model := Model()) as queue:
         hold(model, queue)
