@@ -11,18 +11,14 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-if (
-    __name__ == "__main__"
-    and not sys.flags.safe_path
-    and sys.path[0] != str(Path(__file__).parents[1])
-):
-    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
-    del sys.path[0]
+from search.terminal import forget_current_folder, json_text, printable, run_command, utf8
+
+if __name__ == "__main__":
+    forget_current_folder()
 
 import config
 from search.errors import InputError
 from search.queries import read_queries
-from search.terminal import json_text, printable, run_command, utf8
 from search.types import Condition, Ranking
 
 if TYPE_CHECKING:

@@ -49,6 +49,13 @@ def utf8(text: str) -> str:
         raise argparse.ArgumentTypeError(f"'{printable(text)}' is not valid UTF-8") from None
 
 
+def forget_current_folder() -> None:
+    """For a program's own start: `python -m` looks in the current folder first, where a config.py
+    or yaml.py is the user's own."""
+    if not sys.flags.safe_path and sys.path[0] != str(Path(__file__).parents[1]):
+        del sys.path[0]
+
+
 def program_version() -> str:
     """Of the installed package; "unknown" in a clone that was never installed."""
     from importlib.metadata import PackageNotFoundError, version

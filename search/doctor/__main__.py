@@ -6,20 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if (
-    __name__ == "__main__"
-    and not sys.flags.safe_path
-    and sys.path[0] != str(Path(__file__).parents[2])
-):
-    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
-    del sys.path[0]
+from search.terminal import forget_current_folder, json_text, printable, run_command, utf8
+
+if __name__ == "__main__":
+    forget_current_folder()
 
 import config
 from search.errors import SearchError
-from search.terminal import json_text, printable, run_command, utf8
 
 if TYPE_CHECKING:
     from search.doctor import Finding

@@ -6,21 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if (
-    __name__ == "__main__"
-    and not sys.flags.safe_path
-    and sys.path[0] != str(Path(__file__).parents[2])
-):
-    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
-    del sys.path[0]
+from search.terminal import forget_current_folder, printable, run_command
+
+if __name__ == "__main__":
+    forget_current_folder()
 
 import config
 from search.errors import InputError, MissingExtra
 from search.evaluate import arguments
-from search.terminal import printable, run_command
 
 if TYPE_CHECKING:
     from rich.console import Console

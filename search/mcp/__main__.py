@@ -8,20 +8,15 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if (
-    __name__ == "__main__"
-    and not sys.flags.safe_path
-    and sys.path[0] != str(Path(__file__).parents[2])
-):
-    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
-    del sys.path[0]
+from search.terminal import forget_current_folder, run_command, say, utf8
+
+if __name__ == "__main__":
+    forget_current_folder()
 
 import config
 from search.errors import MissingExtra
-from search.terminal import run_command, say, utf8
 
 if TYPE_CHECKING:
     from ingest.add import Adder
@@ -108,10 +103,10 @@ def serve_http(args: argparse.Namespace, settings: config.Settings) -> None:
 
     try:
         from search.mcp import http
-        from search.serve.__main__ import bind
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "uvicorn", "mcp", "the MCP server") from None
     from search.serve.keys import Access
+    from search.serve.listening import bind, url
 
     access = Access.at(args.host, settings.serve)
     listener = bind(args.host, args.port)
@@ -121,10 +116,9 @@ def serve_http(args: argparse.Namespace, settings: config.Settings) -> None:
 
     with opened(settings, args.allow_writes) as (searcher, adder):
         server = build_server(searcher, args.about, adder, may_write)
-        host = f"[{args.host}]" if ":" in args.host else args.host
         port = listener.getsockname()[1]
         listener.listen()  # so that who reads the next line may call at once
-        print(f"search.mcp: listening on http://{host}:{port}{http.PATH}", flush=True)
+        print(f"search.mcp: listening on {url((args.host, port))}{http.PATH}", flush=True)
         http.serve(server, listener, access, settings.serve)
 
 

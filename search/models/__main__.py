@@ -10,20 +10,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if (
-    __name__ == "__main__"
-    and not sys.flags.safe_path
-    and sys.path[0] != str(Path(__file__).parents[2])
-):
-    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
-    del sys.path[0]
+from search.terminal import forget_current_folder, json_text, printable, run_command, say, utf8
+
+if __name__ == "__main__":
+    forget_current_folder()
 
 import config
 from search.errors import InputError, MissingExtra
 from search.evaluate import versions
 from search.models.registry import CURRENT, SHIPPED, Registry
 from search.models.version import Version
-from search.terminal import json_text, printable, run_command, say, utf8
 
 if TYPE_CHECKING:
     from search.evaluate.progress import Shown

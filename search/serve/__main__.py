@@ -5,26 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if (
-    __name__ == "__main__"
-    and not sys.flags.safe_path
-    and sys.path[0] != str(Path(__file__).parents[2])
-):
-    # `python -m` looks in the current folder first, where a config.py or yaml.py is the user's own.
-    del sys.path[0]
+from search.terminal import forget_current_folder, run_command
+
+if __name__ == "__main__":
+    forget_current_folder()
 
 import config
 from search.errors import InputError, MissingExtra
-from search.terminal import run_command
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -117,6 +111,7 @@ def run(
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "fastapi", "serve", "the service") from None
     from search.serve.keys import Access
+    from search.serve.listening import bind, url
     from search.serve.logs import prepare_logs
     from search.serve.service import Service
 
@@ -156,28 +151,6 @@ def stop_in_time(server: Server, service: Service) -> None:
     time.sleep(STOP_SECONDS - FINISH_SECONDS + 2)
     print("search.serve: stopped in the middle of a batch", file=sys.stderr, flush=True)
     os._exit(0)  # threads that wait for a model cannot be ended otherwise
-
-
-def url(address: tuple[Any, ...]) -> str:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{host}:{address[1]}"
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take the port before the models are loaded, but answer nobody yet: not ready is refused."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # TCP by name: asyncio switches Nagle's algorithm off for such sockets only, and with it each
-    # answer, whose head and body are sent apart, would come 40 ms later.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise InputError(
-            f"cannot listen on {host}:{port} ({error}); choose another --host or --port"
-        ) from None
-    return listener
 
 
 def describe(meta: Mapping[str, Mapping[str, object] | None]) -> str:

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from search.serve.__main__ import address, bind, describe, main
+from search.serve.__main__ import address, describe, main
+from search.serve.listening import bind
 
 
 def test_a_taken_port_is_named_before_any_model_is_loaded(
