@@ -1,15 +1,17 @@
-"""What the store's tests share: a small embedder, and documents made from words."""
+"""What the stores' tests share: a small embedder, a store of it, documents made from words."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from search.store import Embedder
+from search.store.sqlite import SqliteStore
 from search.types import Document, EmbeddingInfo, Entry, Passage, Value
 
 DIMENSIONS = 64
@@ -46,6 +48,11 @@ def entry(
     """A document of these passages; its content hash is `version`."""
     document = Document(document_id, title, " ".join(passages), metadata)
     return Entry(document, tuple(map(Passage, passages)), version)
+
+
+def create(path: Path) -> SqliteStore:
+    """An embedded store of these embeddings, which is made if it is not there."""
+    return SqliteStore(path, HashedWords(), create=True)
 
 
 WORDS = ["heart", "disease", "surgery", "diet", "prevention", "stroke", "asthma", "salt", "risk"]
