@@ -93,6 +93,9 @@ def address(text: str) -> tuple[str, int]:
 
 
 def start(args: argparse.Namespace) -> int:
+    # As Ctrl-C, also while the models are loaded: the first process of a container, which has no
+    # default for it, would otherwise be killed in the end. The server raises it again when done.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     flags: dict[str, object] = {"store": args.store} | config.parse_set(args.set)
     if args.no_rerank:
         flags["rerank"] = False
@@ -136,7 +139,6 @@ def run(
                 timeout_graceful_shutdown=FINISH_SECONDS,
             )
         )
-        signal.signal(signal.SIGTERM, lambda *_: None)  # raised again when the server has stopped
         threading.Thread(target=stop_in_time, args=(server, service), daemon=True).start()
         server.run(sockets=listeners)
     return 0

@@ -57,6 +57,10 @@ REJECTIONS: Mapping[int, metrics.Rejection] = {
     422: "invalid",
     429: "overloaded",
 }
+PROBES = frozenset(
+    {"/live", "/ready", "/health", "/.well-known/live", "/.well-known/ready", "/meta", "/metrics"}
+)
+"""What Docker, Weaviate and Prometheus ask every few seconds."""
 LEFT = 499
 """What is counted where the caller left before there was an answer; nobody sees it."""
 HEADERS = [(b"x-content-type-options", b"nosniff")]
@@ -180,8 +184,18 @@ class Entrance:
             **({"key": caller.key} if caller.key else {}),
             **caller.notes,
         }
-        level = logging.ERROR if status >= 500 else logging.INFO
-        logger.log(level, "answered" if answer.complete else "left", extra={"fields": fields})
+        logger.log(
+            _level(scope["path"], status),
+            "answered" if answer.complete else "left",
+            extra={"fields": fields},
+        )
+
+
+def _level(path: str, status: int) -> int:
+    """A probe is logged where it finds that something is wrong."""
+    if status >= 500:
+        return logging.ERROR
+    return logging.DEBUG if path in PROBES and status < 400 else logging.INFO
 
 
 class _Answer:

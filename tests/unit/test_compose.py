@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -101,7 +102,7 @@ def test_only_the_port_that_asks_for_a_key_is_published() -> None:
     address = ".".join(["0"] * 4)
     with pytest.raises(ConfigError, match="there are no keys"):
         Access.at(address, config.load({}, {}, []).serve)
-    Access.at(address, config.load({}, environment(service), []).serve)
+    Access.at(address, config.load({}, environment_of(service), []).serve)
 
 
 def test_nothing_waits_for_what_waits_for_it() -> None:
@@ -120,8 +121,8 @@ def test_nothing_waits_for_what_waits_for_it() -> None:
 
 def test_everything_in_the_file_is_used() -> None:
     compose = merged(*FILES)
-    service = compose["services"]["service"]
-    settings = config.load({}, environment(service), [])
+    service = read("docker-compose.yml")["services"]["service"]
+    settings = config.load({}, environment_of(service), [])
     named = f"{settings.weaviate_url} {service['environment']}"
     for name in compose["services"].keys() - {"service", "weaviate-2", "weaviate-3"}:
         assert f"//{name}:" in named, name
@@ -131,7 +132,7 @@ def test_everything_in_the_file_is_used() -> None:
     assert mounted == compose["volumes"].keys()
 
 
-def environment(service: dict[str, Any]) -> dict[str, str]:
+def environment_of(service: dict[str, Any]) -> dict[str, str]:
     """What the container sees, with a key in the place that compose fills."""
     return {
         name: re.sub(r"\$\{TWO_STAGE_KEY:\?[^}]*\}", "k" * 48, str(value))
@@ -146,9 +147,62 @@ def test_the_image_runs_the_service_with_the_same_arguments() -> None:
         assert f"COPY {folder} {folder}" in text
 
 
-@pytest.mark.parametrize("names", [FILES[:1], FILES[:2]], ids=["cpu", "gpu"])
+def test_the_service_is_no_root_and_owns_what_it_writes() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
+    assert any(
+        line.endswith("install --directory --owner search .search /models") for line in lines
+    )
+    service = read("docker-compose.yml")["services"]["service"]
+    assert service["volumes"] == ["models:/models"]
+    for name in ("HF_HOME", "SEARCH_MODELS"):
+        assert f"{service['environment'][name]}/".startswith("/models/"), name
+
+
+def test_new_sources_do_not_fetch_the_libraries_again() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert text.index("--requirement /tmp/libraries.txt") < text.index("COPY search search")
+    # What the Dockerfile reads of pyproject.toml are plain names: an extra of ours would be looked
+    # for in the package index.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name for line in re.findall(r"EXTRAS=(\S+)", text) for name in line.split(",")}
+    libraries = [one for name in extras for one in project["optional-dependencies"][name]]
+    assert not [one for one in libraries if one.startswith(project["name"])]
+
+
+def test_everything_comes_back_when_the_machine_does() -> None:
+    for name, service in merged(*FILES)["services"].items():
+        assert service["restart"] == "unless-stopped", name
+
+
+def test_what_hangs_is_unhealthy_within_a_minute() -> None:
+    for name, service in merged(*FILES)["services"].items():
+        check = service["healthcheck"]
+        interval, timeout = (int(check[part].removesuffix("s")) for part in ("interval", "timeout"))
+        assert check["retries"] * (interval + timeout) <= 60, name
+
+
+def test_redis_answers_other_containers_and_leaves_nothing_behind() -> None:
+    """Protected mode would refuse the others; the image's own volume is for what is not saved."""
+    redis = read("docker-compose.yml")["services"]["redis"]
+    options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
+    assert (options["--protected-mode"], options["--save"]) == ("no", "")
+    assert redis["tmpfs"] == ["/data"]
+
+
+def test_the_key_is_kept_for_the_next_command_and_out_of_git() -> None:
+    """Without it every command of compose fails, `down` too; another one would lock the page."""
+    keys = read("docker-compose.yml")["services"]["service"]["environment"]["SEARCH_SERVE__KEYS"]
+    command = 'echo "TWO_STAGE_KEY=$(openssl rand -hex 24)" > .env'
+    assert f"{command}}}" in keys.replace("$$", "$")
+    for page in ("README.md", "docs/api.md", "docker-compose.yml"):
+        assert command in (ROOT / page).read_text(encoding="utf-8"), page
+    assert ".env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("names", [FILES[:1], FILES[:2], FILES[::2]], ids=["cpu", "gpu", "cluster"])
 def test_settings_in_the_environment_exist(names: list[str]) -> None:
-    given = environment(merged(*names)["services"]["service"])
+    given = environment_of(merged(*names)["services"]["service"])
     loaded = config.load_all({}, given, [])
     found = {name for name, origin in loaded.origins.items() if origin == "environment"}
     assert len(found) == len(given) - 1  # all but HF_HOME, which is the hub's
@@ -156,7 +210,7 @@ def test_settings_in_the_environment_exist(names: list[str]) -> None:
 
 def test_the_gpu_override_runs_torch_on_one() -> None:
     service = merged(*FILES[:2])["services"]["service"]
-    settings = config.load({}, environment(service), [])
+    settings = config.load({}, environment_of(service), [])
     assert (settings.device, settings.engine) == ("cuda", "torch")
     assert "gpu" in service["build"]["args"]["EXTRAS"].split(",")
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
@@ -169,14 +223,21 @@ def test_three_nodes_know_each_other_and_share_nothing() -> None:
     assert len(found) == 3
     names = {service["environment"]["CLUSTER_HOSTNAME"] for service in found.values()}
     assert len(names) == 3
-    for name, service in found.items():
+    for service in found.values():
         environment = service["environment"]
         assert set(environment["RAFT_JOIN"].split(",")) == names
         assert environment["RAFT_BOOTSTRAP_EXPECT"] == "3"
         gossip, data = (environment[f"CLUSTER_{p}_BIND_PORT"] for p in ("GOSSIP", "DATA"))
         assert int(data) == int(gossip) + 1
-        assert ("CLUSTER_JOIN" in environment) == (name != "weaviate")
-        assert environment.get("CLUSTER_JOIN", f"weaviate:{gossip}") == f"weaviate:{gossip}"
+        # Whichever of them is away, one that starts finds the other.
+        assert set(environment["CLUSTER_JOIN"].split(",")) == {f"{n}:{gossip}" for n in found}
+    settings = config.load({}, environment_of(compose["services"]["service"]), [])
+    assert (settings.weaviate.replication_factor, settings.weaviate.consistency_level) == (
+        3,
+        "QUORUM",
+    )
+    assert urlsplit(str(settings.weaviate_url)).hostname == "nodes"
+    assert all(s["networks"] == {"default": {"aliases": ["nodes"]}} for s in found.values())
     outer = [port for service in found.values() for port in published(service).values()]
     volumes = [volume for service in found.values() for volume in service["volumes"]]
     assert len(set(outer)) == 6

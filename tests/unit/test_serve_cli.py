@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -77,3 +80,23 @@ def test_an_answer_is_sent_at_once() -> None:
         return option
 
     assert asyncio.run(nodelay())
+
+
+def test_it_can_be_stopped_while_the_models_are_loaded() -> None:
+    """The first process of a container has no default for SIGTERM: unheeded, it would be killed."""
+    slow = (
+        "import sys, time\n"
+        "from search.serve.__main__ import main\n"
+        "from search.serve.service import Service\n"
+        "Service.load = lambda *_: print('loading', flush=True) or time.sleep(60)\n"
+        "sys.exit(main(['--port', '0']))\n"
+    )
+    command = [sys.executable, "-c", slow]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "search.serve: stopped\n")

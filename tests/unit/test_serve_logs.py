@@ -18,6 +18,7 @@ from search.serve.app import build_app
 from search.serve.caller import Caller, current_caller
 from search.serve.limits import Body
 from search.serve.logs import Json, Readable
+from search.serve.queue import FairQueue
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
@@ -68,13 +69,28 @@ def test_every_request_has_a_line_and_no_words_of_the_query(
     assert "private" not in str(ours)
 
 
+def test_a_probe_has_a_line_where_it_finds_something_wrong(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    with TestClient(build_app(make_service())) as client:
+        for path in ("/live", "/ready", "/health", "/.well-known/ready", "/meta", "/metrics"):
+            assert client.get(path).is_success
+        assert [entry for entry in caplog.records if entry.name.startswith("search")] == []
+        monkeypatch.setattr(FairQueue, "fault", lambda self: "it has been at one batch for 61 s")
+        assert client.get("/ready").status_code == 503
+    assert [vars(e)["fields"]["route"] for e in caplog.records if e.name.startswith("search")] == [
+        "/ready"
+    ]
+
+
 def test_the_log_tells_who_left_from_who_was_answered(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     app = build_app(make_service())
 
     async def ask(leaves: bool) -> None:
         scope = {
-            "type": "http", "method": "GET", "path": "/live", "raw_path": b"/live", "headers": [],
+            "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "headers": [],
             "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
             "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
         }  # fmt: skip
