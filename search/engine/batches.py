@@ -45,11 +45,10 @@ def make_batches(lengths: Sequence[int], budget: int, max_padding: float = 1.0) 
     return batches
 
 
-def pad(inputs: Sequence[Tokens], pad_id: int, multiple: int = 1) -> Batch:
-    """All `inputs` in one batch, its length rounded up to a multiple of `multiple`."""
+def pad(inputs: Sequence[Tokens], pad_id: int) -> Batch:
+    """All `inputs` in one batch, as long as the longest."""
     lengths = np.array([len(tokens.ids) for tokens in inputs], np.int32)
-    width = -(-int(lengths.max()) // multiple) * multiple
-    ids = np.full((len(inputs), width), pad_id, np.int32)
+    ids = np.full((len(inputs), lengths.max()), pad_id, np.int32)
     type_ids = np.zeros_like(ids)
     for row, tokens in enumerate(inputs):
         ids[row, : len(tokens.ids)] = tokens.ids

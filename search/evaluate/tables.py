@@ -18,6 +18,7 @@ from search.terminal import printable
 
 WORSE_SHOWN = 10
 SIGNIFICANT = 0.05
+CHARACTERS_SHOWN = 90
 
 
 def report(r: Report) -> Group:
@@ -230,6 +231,6 @@ def _style(row: Row) -> str:
     return "green" if row.difference.mean > 0 else "red"
 
 
-def _short(text: str, characters: int = 90) -> str:
+def _short(text: str) -> str:
     line = printable(" ".join(text.split()))
-    return line if len(line) <= characters else line[: characters - 1] + "…"
+    return line if len(line) <= CHARACTERS_SHOWN else line[: CHARACTERS_SHOWN - 1] + "…"

@@ -85,7 +85,7 @@ def test_its_log_has_a_json_line_for_each_request(service: Running, client: http
 def test_documents_of_another_process_are_found(
     service: Running, client: httpx.Client, tmp_path: Path
 ) -> None:
-    """And while that writes, a search is answered and an upload is told to wait."""
+    """And while that writes, a search is answered and an upload has to wait."""
     file = tmp_path / "new.jsonl"
     file.write_text('{"id": "gnu", "text": "The gnu is a large African antelope."}\n')
     store = ["--store", str(service.folder / "store.db"), "--rejects", str(tmp_path / "r.jsonl")]

@@ -198,7 +198,7 @@ def test_bm25_finds_words_in_text_and_title(store: Store) -> None:
     assert {c.document_id for c in store.retrieve("ASTHMA!", 9, mode="bm25")} == {"text", "title"}
 
 
-def test_hybrid_finds_what_either_leg_finds(store: Store) -> None:
+def test_hybrid_finds_what_either_ranking_finds(store: Store) -> None:
     store.put([entry(f"d{i}", f"plain words number {i}") for i in range(150)])
     best = store.retrieve("number 77", 3)[0]
     assert best.document_id == "d77"

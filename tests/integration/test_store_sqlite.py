@@ -10,6 +10,7 @@ from store_support import HashedWords, create, entry, random_entries
 
 from search.errors import ModelError, ModelMismatch, StoreError, StoreMissing, StoreUnavailable
 from search.store.sqlite import SqliteStore
+from search.store.sqlite import connection as connection_module
 from search.store.sqlite.connection import connect, transaction, translate_errors
 
 
@@ -76,10 +77,12 @@ def test_a_commit_is_synced_and_pages_are_large(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_a_lock_is_explained(tmp_path: Path) -> None:
+def test_a_lock_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s.db"
     create(path).close()
-    holder, waiter = connect(path), connect(path, timeout_ms=50)
+    holder = connect(path)
+    monkeypatch.setattr(connection_module, "BUSY_TIMEOUT_MS", 50)
+    waiter = connect(path)
     with (
         transaction(holder),
         pytest.raises(StoreUnavailable, match="locked by another process"),

@@ -89,7 +89,7 @@ def test_a_name_that_is_not_in_the_certificate_is_told(trusted: Front) -> None:
     assert "name the host as the certificate does" in said
 
 
-def test_an_unusable_file_of_certificates_is_told(
+def test_an_unusable_file_of_certificates_is_named(
     front: Front, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for content in (None, "no certificate"):

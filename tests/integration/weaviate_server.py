@@ -139,7 +139,7 @@ def _is_free(port: int) -> bool:
 
 
 def environment(modules_at: str) -> dict[str, str]:
-    """What every test server is told; `modules_at` is the URL of our service."""
+    """The environment of every test server; `modules_at` is the URL of our service."""
     return {
         "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
         "DISABLE_TELEMETRY": "true",
@@ -243,13 +243,13 @@ class Container:
             self._container.start()
             return
         own = {"CLUSTER_HOSTNAME": self.name, "PERSISTENCE_DATA_PATH": "/var/lib/weaviate"}
-        told = environment(f"http://host.docker.internal:{self.service}") | own | dict(self.extra)
+        shared = environment(f"http://host.docker.internal:{self.service}")
         self._container = self._docker.containers.run(
             IMAGE,
             detach=True,
             name=self.name,
             hostname=self.name,
-            environment=told,
+            environment=shared | own | dict(self.extra),
             network=self._network or None,
             ports={"8080": ("127.0.0.1", self.rest), "50051": ("127.0.0.1", self.grpc)},
             extra_hosts={"host.docker.internal": "host-gateway"},

@@ -32,10 +32,10 @@ def test_empty_legs() -> None:
     assert relative_score_fusion({}, {1: 2.0}, 0.5) == {1: 0.5}
 
 
-LEGS = st.dictionaries(st.integers(0, 50), st.floats(-1e6, 1e6), max_size=20)
+SCORES = st.dictionaries(st.integers(0, 50), st.floats(-1e6, 1e6), max_size=20)
 
 
-@given(LEGS, LEGS, st.floats(0.01, 0.99))
+@given(SCORES, SCORES, st.floats(0.01, 0.99))
 def test_every_find_is_kept_once_in_falling_order(
     vector: dict[int, float], bm25: dict[int, float], alpha: float
 ) -> None:

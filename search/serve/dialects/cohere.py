@@ -161,8 +161,8 @@ async def reranked(
 ) -> RerankAnswer:
     """The documents best first, as many as are wanted."""
     texts = [_text(i, document, wanted) for i, document in enumerate(wanted.documents)]
-    most = await _most_tokens(service, wanted)
-    read = texts if most is None else await work.Tokens(service).cut(texts, most)
+    limit = await _max_tokens(service, wanted)
+    read = texts if limit is None else await work.Tokens(service).cut(texts, limit)
     scored = await work.scores(service, wanted.query, read, "cohere")
     tokens = sum(one.tokens for one in scored)
     name = scored.model
@@ -204,7 +204,7 @@ def _fields(document: str | Fields, text: str) -> Fields:
     return {"text": text} | (document if isinstance(document, dict) else {})
 
 
-async def _most_tokens(service: Service, wanted: RerankRequest) -> int | None:
+async def _max_tokens(service: Service, wanted: RerankRequest) -> int | None:
     """Of each document, by the limits of all three protocols; None without a limit."""
     limits = []
     if wanted.max_tokens_per_doc:

@@ -1,6 +1,6 @@
 """`/v1/embeddings` and `/v1/models` in OpenAI's shape.
 
-Source: the client openai 3.54; it asks for base64 unless it is told otherwise.
+Source: the client openai 3.54; it asks for base64 unless a program sets `encoding_format`.
 """
 
 from __future__ import annotations

@@ -54,9 +54,7 @@ def translate_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error}") from error
 
 
-def connect(
-    path: Path, *, create: bool = False, read_only: bool = False, timeout_ms: int = BUSY_TIMEOUT_MS
-) -> apsw.Connection:
+def connect(path: Path, *, create: bool = False, read_only: bool = False) -> apsw.Connection:
     """Open `path` in WAL mode: a commit survives a power cut, readers never wait for a writer.
 
     A connection must not be used by two threads at once. Raises StoreError, StoreUnavailable.
@@ -67,7 +65,7 @@ def connect(
         if create:
             _make_folder(path.parent)
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
-        return _configured(apsw.Connection(str(path), flags=flags), timeout_ms, writable=True)
+        return _configured(apsw.Connection(str(path), flags=flags), writable=True)
 
 
 @contextmanager
@@ -225,14 +223,12 @@ def _open_reader(path: Path) -> _Reader:
         return _Reader(_configured(apsw.Connection(uri, flags=flags)), state)
 
 
-def _configured(
-    connection: apsw.Connection, timeout_ms: int = BUSY_TIMEOUT_MS, *, writable: bool = False
-) -> apsw.Connection:
+def _configured(connection: apsw.Connection, *, writable: bool = False) -> apsw.Connection:
     try:
-        connection.set_busy_timeout(timeout_ms)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         if writable:
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-            _to_wal(connection, timeout_ms)
+            _to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -242,9 +238,9 @@ def _configured(
     return connection
 
 
-def _to_wal(connection: apsw.Connection, timeout_ms: int) -> None:
+def _to_wal(connection: apsw.Connection) -> None:
     """SQLite waits for every lock but this one: several processes may make one store at once."""
-    deadline = time.monotonic() + timeout_ms / 1000
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -56,12 +56,12 @@ class Property:
 class Layout:
     """Which of a class's properties are read as what; `properties` are all that are read.
 
-    `spare` are other texts, which stand in where an object has none in those of `text`.
+    `other_text` stands in where an object has nothing in the properties of `text`.
     """
 
     title: str | None
     text: tuple[str, ...]
-    spare: tuple[str, ...]
+    other_text: tuple[str, ...]
     properties: Mapping[str, Property]
     knows_null: bool
 
@@ -73,7 +73,7 @@ class Layout:
     @property
     def read_as_text(self) -> list[str]:
         """The properties that an object's title and text are made from."""
-        return [*([self.title] if self.title else []), *self.text, *self.spare]
+        return [*([self.title] if self.title else []), *self.text, *self.other_text]
 
     def kinds(self) -> dict[str, frozenset[Kind]]:
         """The fields that filters can name, and the kinds of value each is compared with."""
@@ -86,7 +86,7 @@ class Layout:
 
     def text_of(self, values: Mapping[str, Any]) -> str:
         """An object's text; where it has none, its other texts, else its title."""
-        for names in (self.text, self.spare):
+        for names in (self.text, self.other_text):
             parts = [part for name in names for part in _parts(values.get(name))]
             if parts:
                 return PARAGRAPH_GAP.join(parts)
@@ -129,7 +129,7 @@ def layout_of(
     return Layout(
         title=title,
         text=tuple(text),
-        spare=tuple(p.name for p in texts if p.is_prose and p.name not in text),
+        other_text=tuple(p.name for p in texts if p.is_prose and p.name not in text),
         properties=every,
         knows_null=bool((definition.get("invertedIndexConfig") or {}).get("indexNullState")),
     )
