@@ -10,6 +10,7 @@ from dataclasses import replace
 from config import Settings
 from search.errors import ModelError, Overloaded, Stopped
 from search.hint import why_nothing
+from search.models.registry import CURRENT
 from search.order import (
     final_order,
     first_stage_order,
@@ -23,13 +24,7 @@ from search.order import (
 from search.rerank import Scored
 from search.rerank.blend import Blend
 from search.rerank.gate import margin
-from search.rerank.provider import (
-    Answered,
-    Reranker,
-    RerankerProvider,
-    in_short,
-    log_fault,
-)
+from search.rerank.provider import Answered, Reranker, RerankerProvider, in_short, log_fault
 from search.rerank.sentences import best_sentences, sentences_of
 from search.store import Store
 from search.types import (
@@ -290,8 +285,11 @@ class Search:
     def _note_on_gate(self) -> tuple[str, ...]:
         """A gate is a margin of one retrieval's scores, chosen for one model's gain."""
         gate, tuned_for = self.settings.gate, self.settings.gate_tuned_for
-        used = f"{self.settings.retrieval} {self.settings.model}"
-        if gate is None or tuned_for in (None, used) or not self.settings.rerank:
+        retrieval, model = self.settings.retrieval, self.settings.model
+        used = as_set = f"{retrieval} {model}"
+        if model == CURRENT and self.reranker is not None:
+            used = f"{retrieval} {self.reranker.info['name']}"
+        if gate is None or tuned_for in (None, used, as_set) or not self.settings.rerank:
             return ()
         return (
             f"the gate {gate:g} was tuned for {tuned_for!r}, but this search uses {used!r}: "

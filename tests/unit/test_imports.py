@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "config",
         "search.errors",
         "search.hint",
+        "search.models",
         "search.order",
         "search.rerank",
         "search.store",

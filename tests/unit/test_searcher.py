@@ -412,6 +412,22 @@ def test_a_gate_of_another_retrieval_or_model_says_so() -> None:
     assert searcher(model=fitted, **tuned).search("q", retrieval="bm25", gate=None).notes == ()
 
 
+def test_a_gate_of_another_version_names_the_version_that_answered() -> None:
+    fitted = TableReranker(LOGITS, blend(0.0, logit=1.0, fused=0.1))
+    current = {"model": "current", "gate": 0.99}
+
+    def notes(tuned_for: str) -> tuple[str, ...]:
+        settings = config.load(current | {"gate_tuned_for": tuned_for}, files=[])
+        return (
+            Searcher(ListStore(FOUND), RerankerProvider(lambda: fitted), settings).search("q").notes
+        )
+
+    (note,) = notes("hybrid clinic")
+    assert "tuned for 'hybrid clinic', but this search uses 'hybrid table'" in note
+    assert notes("hybrid table") == ()
+    assert notes("hybrid current") == ()
+
+
 def test_probabilities_that_were_fitted_on_nothing_are_called_so() -> None:
     (note,) = searcher().search("q").notes
     assert note.startswith("the probabilities are not calibrated for table")
