@@ -29,7 +29,7 @@ class Caller:
     deadline: float | None = None
     left: threading.Event = field(default_factory=threading.Event)
     notes: dict[str, object] = field(default_factory=dict)
-    _when_left: set[Callable[[], None]] = field(default_factory=set)
+    _when_left: set[Callable[[], object]] = field(default_factory=set)
     _leaving: threading.Lock = field(default_factory=threading.Lock)
 
     def leave(self) -> None:
@@ -40,7 +40,7 @@ class Caller:
         for give_up in waiting:
             give_up()
 
-    def when_left(self, give_up: Callable[[], None]) -> Callable[[], None]:
+    def when_left(self, give_up: Callable[[], object]) -> Callable[[], None]:
         """Call `give_up` once when the caller leaves, at once if it has; the result undoes this."""
         with self._leaving:
             if not (left := self.left.is_set()):

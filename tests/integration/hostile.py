@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,15 +26,23 @@ KINDS = (
 
 
 def fuzz(
-    url: str, examples: int, folder: Path, phases: str = "coverage,fuzzing"
+    url: str,
+    examples: int,
+    folder: Path,
+    phases: str = "coverage,fuzzing",
+    only: Sequence[str] = (),
 ) -> tuple[int, str]:
-    """(how many cases were tried, what schemathesis says), with so many examples an operation."""
+    """(how many cases were tried, what schemathesis says), with so many examples an operation.
+
+    `only`: the paths to try, instead of all.
+    """
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json",
         "--checks", CHECKS, "--phases", phases, "--max-examples", str(examples),
         "--seed", "1", "--no-shrink", "--continue-on-failure", "--no-color",
         "--request-timeout", "120", "--suppress-health-check", "all",
         "--generation-database", "none", "--warnings", "off",
+        *(f"--include-path={path}" for path in only),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     found = re.search(r"([\d,]+) generated", done.stdout)
