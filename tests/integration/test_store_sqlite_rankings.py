@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from store_support import HashedWords, create, entry, random_entries
 
 from search.errors import StoreError
+from search.store import sqlite
 from search.store.sqlite import SqliteStore
 from search.store.sqlite import memory as memory_module
 from search.store.sqlite.connection import connect
 from search.store.sqlite.expressions import match_terms
 from search.store.sqlite.memory import Lookup, Memory
 from search.store.sqlite.rankings import Query, Scan
-from search.types import Condition
+from search.types import Condition, Kind
 
 
 def test_bm25_is_the_textbook_formula(tmp_path: Path) -> None:
@@ -180,3 +183,28 @@ def test_vectors_in_memory_follow_every_writer(tmp_path: Path) -> None:
         writer.delete(["d1"])
         for store in (reader, writer):
             assert set(found(store, "heart")) == {"d0", "d2", "d3"}
+
+
+def test_fields_are_read_once_until_someone_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = sqlite._fields
+
+    def counted(connection: apsw.Connection) -> Mapping[str, frozenset[Kind]]:
+        reads.append(connection)
+        return read(connection)
+
+    monkeypatch.setattr(sqlite, "_fields", counted)
+    with closing(create(tmp_path / "a.db")) as writer:
+        writer.put([entry("a", "x", year=2020)])
+        with closing(SqliteStore(tmp_path / "a.db", HashedWords())) as store:
+            for _ in range(3):
+                assert store.fields() == {"year": {"number"}}
+            assert len(reads) == 1
+            writer.put([entry("b", "x", year="2020", lang="en")])
+            for _ in range(3):
+                assert store.fields() == {"year": {"number", "text"}, "lang": {"text"}}
+            writer.delete(["b"])
+            assert store.fields() == {"year": {"number"}}
+            assert len(reads) == 3

@@ -197,10 +197,7 @@ class SqliteStore:
 
     def fields(self) -> Mapping[str, frozenset[Kind]]:
         """The metadata fields of all documents, and which kinds of value each holds."""
-        kinds: dict[str, set[Kind]] = {}
-        for name, kind in self._rows(_FIELDS):
-            kinds.setdefault(name, set()).add(_JSON_KINDS[kind])
-        return {name: frozenset(found) for name, found in kinds.items()}
+        return self._readers.read(lambda connection: self._memory.kept(connection, _fields))
 
     def retrieve(
         self,
@@ -297,6 +294,13 @@ class SqliteStore:
 
     def _sample(self, size: int | None) -> list[tuple[str, str, bytes]]:
         return self._readers.read(lambda connection: integrity.sample(connection, size))
+
+
+def _fields(connection: apsw.Connection) -> Mapping[str, frozenset[Kind]]:
+    kinds: dict[str, set[Kind]] = {}
+    for name, kind in connection.execute(_FIELDS):
+        kinds.setdefault(name, set()).add(_JSON_KINDS[kind])
+    return {name: frozenset(found) for name, found in kinds.items()}
 
 
 def _ranked(

@@ -8,11 +8,11 @@ for stays with the passages that hold it and its part of their BM25: FTS5 finds 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import apsw
 import numpy as np
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from search.store.sqlite.expressions import TEXT_WEIGHT, TITLE_WEIGHT, Parameter, where_sql
 from search.store.sqlite.rankings import Query, Scan
 from search.types import Condition
+
+T = TypeVar("T")
 
 MAX_VECTOR_BYTES = 2 << 30
 """Larger stores are scanned: what they would take in memory is more than a search is worth."""
@@ -77,6 +79,16 @@ class Memory:
         self._taking = Lock()
         self._seen: str | None = None
         self._snapshot: Snapshot | None = None
+        self._kept: dict[Callable[[apsw.Connection], object], tuple[str | None, Any]] = {}
+
+    def kept(self, connection: apsw.Connection, read: Callable[[apsw.Connection], T]) -> T:
+        """What `read` finds, until someone writes to the store."""
+        generation = connection.execute(READ_GENERATION).get
+        of, found = self._kept.get(read, (None, None))
+        if generation is None or of != generation:
+            found = read(connection)
+            self._kept[read] = (generation, found)
+        return cast(T, found)
 
     def rankings(self, connection: apsw.Connection, query: Query) -> Scan:
         """How to answer `query`, from memory where that is worth it. Call it once for each query:
@@ -87,6 +99,7 @@ class Memory:
     def forget(self) -> None:
         """Drop what is held: a writer may have changed the file while it was read."""
         self._snapshot = self._seen = None
+        self._kept.clear()
 
     def _current(self, connection: apsw.Connection) -> Snapshot | None:
         generation = connection.execute(READ_GENERATION).get
