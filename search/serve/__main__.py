@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Ctrl-C during the imports ends it without a traceback; `ending_at_once` comes after them.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from search.terminal import forget_current_folder, run_command
@@ -25,7 +30,8 @@ if TYPE_CHECKING:
 
     from search.serve.service import Service
 
-PROG = "python -m search.serve"
+NAME = "search.serve"
+PROG = f"python -m {NAME}"
 
 FINISH_SECONDS = 6
 """What runs may finish in so long; documents that come in are cut off a little earlier."""
@@ -76,12 +82,8 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run the service until it is stopped; returns the exit status."""
-    return run_command(
-        "search.serve",
-        lambda: start(build_parser(prog).parse_args(arguments)),
-        interrupted="stopped",
-        interrupted_status=0,
-    )
+    with ending_at_once():
+        return run_command(NAME, lambda: start(build_parser(prog).parse_args(arguments)))
 
 
 def address(text: str) -> tuple[str, int]:
@@ -142,6 +144,27 @@ def run(
         threading.Thread(target=stop_in_time, args=(server, service), daemon=True).start()
         server.run(sockets=listeners)
     return 0
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process without waiting for threads of a model that is loaded.
+
+    Those cannot be stopped, and may abort where the interpreter ends before them. While it serves
+    uvicorn has handlers of its own, and raises the signal again when it has stopped.
+    """
+
+    def end(*_: object) -> None:
+        with suppress(OSError):
+            os.write(2, f"{NAME}: stopped\n".encode())
+        os._exit(0)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stop_in_time(server: Server, service: Service) -> None:

@@ -142,6 +142,31 @@ def test_an_address_for_others_needs_keys() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", ["pydantic_core", "libopenvino.so", "libopenvino_intel_cpu"])
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_it_can_be_stopped_while_it_starts(
+    tmp_path: Path, number: signal.Signals, sign: str, seconds: float
+) -> None:
+    """Sent so long after a library is in the process: FastAPI's, the engine's, the model's."""
+    command = [sys.executable, "-m", "search.serve", "--port", "0"]
+    command += ["--set", f"store={tmp_path / 'store.db'}"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while sign not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(seconds)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+    assert said.splitlines()[-1] == "search.serve: stopped"
+    assert "Traceback" not in said
+    assert process.returncode == 0
+
+
 def test_sigterm_finishes_what_runs_and_stops_in_time(tmp_path: Path) -> None:
     """Searches that are under way get their answers; a long upload is cut off, and says so."""
     with running(tmp_path) as service:
