@@ -62,7 +62,7 @@ PROBES = frozenset(
 )
 """What Docker, Weaviate and Prometheus ask every few seconds."""
 LEFT = 499
-"""What is counted where the caller left before there was an answer; nobody sees it."""
+"""What is counted where the caller left before there was an answer; nobody sees that one."""
 HEADERS = [(b"x-content-type-options", b"nosniff")]
 
 
@@ -213,7 +213,7 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = LEFT if self._caller.left.is_set() else message["status"]
             given = list(message.get("headers", ()))
             names = {name.lower() for name, _ in given}
             ours = [header for header in self._headers if header[0] not in names]

@@ -26,7 +26,7 @@ from hostile import fuzz, send_all
 from running_service import Running, running
 
 ROOT = Path(__file__).parents[2]
-FUZZED = 20
+FUZZED = 3
 """Documents. A request may ask for 4,000 candidates of each of 20 queries, all to be reranked:
 with all 270 documents some of them took minutes, and the faults looked for are not in the model."""
 AT_ONCE = 4  # so many are never refused

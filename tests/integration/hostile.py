@@ -40,7 +40,7 @@ def fuzz(
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json",
         "--checks", CHECKS, "--phases", phases, "--max-examples", str(examples),
         "--seed", "1", "--no-shrink", "--continue-on-failure", "--no-color",
-        "--request-timeout", "120", "--suppress-health-check", "all",
+        "--request-timeout", "600", "--suppress-health-check", "all",
         "--generation-database", "none", "--warnings", "off",
         *(f"--include-path={path}" for path in only),
     ]  # fmt: skip

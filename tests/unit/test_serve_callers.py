@@ -102,6 +102,8 @@ def test_who_leaves_while_a_batch_of_others_runs(path: str) -> None:
                 await asyncio.sleep(0.01)
             for request in waits[:2]:
                 assert await request.left() < 0.5
+            counted = service.metrics.exposition().decode()
+            assert f'requests_total{{route="{path}",status="499"}} 2.0' in counted  # no fault
             assert len(service.models._scores._turns.waiting()) == 1
             assert not waits[2].ended.done()
             model.let_go.set()
