@@ -7,46 +7,25 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from typing import Any, Protocol
+from contextlib import closing
+from typing import Any
 
 import pytest
 from store_support import HashedWords, entry, random_entries
 from tcp_proxy import Proxy
 from weaviate_server import Server
+from weaviate_stores import Open, opening, sound
 
-import config
-from search.errors import ModelMismatch, StoreError, StoreMissing, StoreUnavailable
-from search.store.weaviate import schema
+from search.errors import StoreUnavailable
 from search.store.weaviate.objects import Objects
 from search.store.weaviate.schema import object_id
-from search.store.weaviate.store import WeaviateStore
-from search.types import Condition, Document, Entry, Location, Passage, Source, Stored
-
-
-class Open(Protocol):
-    """Opens a store of a class, with these settings of the `weaviate:` section."""
-
-    def __call__(
-        self, server: Server, collection: str, model: HashedWords | None = None, **settings: Any
-    ) -> WeaviateStore: ...
+from search.types import Condition, Entry, Stored
 
 
 @pytest.fixture
 def opened() -> Iterator[Open]:
-    """Closes what it opened when the test ends."""
-    with ExitStack() as stack:
-
-        def open_one(
-            server: Server, collection: str, model: HashedWords | None = None, **settings: Any
-        ) -> WeaviateStore:
-            flags: dict[str, Any] = {"weaviate.vectorizer": "none"} | server.flags
-            flags |= {f"weaviate.{name}": value for name, value in settings.items()}
-            flags["weaviate.collection"] = collection
-            store = WeaviateStore(config.load(flags), lambda: model or HashedWords(), create=True)
-            return stack.enter_context(closing(store))
-
-        yield open_one
+    with opening() as open_store:
+        yield open_store
 
 
 @pytest.fixture
@@ -60,15 +39,6 @@ def proxy(weaviate_server: Server) -> Iterator[Proxy]:
 def at(port: int) -> dict[str, Any]:
     """Settings that send gRPC to this port of this machine."""
     return {"grpc_host": "127.0.0.1", "grpc_port": port}
-
-
-def sound(opened: Open, server: Server, collection: str, documents: int) -> None:
-    """The store, asked past any proxy, has all documents once and whole."""
-    store = opened(server, collection)
-    assert store.check() == []
-    assert len(list(store.ids())) == len(set(store.ids())) == documents
-    info = store.describe()
-    assert (info.documents, info.passages) == (documents, 2 * documents)
 
 
 def test_no_server_there(opened: Open, weaviate_server: Server) -> None:
@@ -187,15 +157,6 @@ def test_metadata_without_a_utf8_form_is_named(
     sound(opened, weaviate_server, collection, 3)
 
 
-def create_class(server: Server, definition: dict[str, Any]) -> None:
-    request = urllib.request.Request(
-        f"{server.url}/v1/schema",
-        data=json.dumps(definition).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request).close()
-
-
 def set_shards(server: Server, collection: str, status: str) -> None:
     with urllib.request.urlopen(f"{server.url}/v1/schema/{collection}/shards") as answer:
         shards = [shard["name"] for shard in json.load(answer)]
@@ -225,123 +186,6 @@ def test_a_read_only_server_stops_the_import(
     sound(opened, weaviate_server, collection, 10)
     assert store.put(changed) == []
     assert store.stored(["d0", "more"]) == {"d0": Stored("2"), "more": Stored("1")}
-
-
-def test_a_class_that_differs_is_named_and_left_alone(
-    opened: Open, weaviate_server: Server, collection: str
-) -> None:
-    store = opened(weaviate_server, collection)
-    store.put(random_entries(3))
-    with pytest.raises(StoreError, match=r"tokenization is 'word', expected 'trigram'.*left as it"):
-        opened(weaviate_server, collection, tokenization="trigram")
-    with pytest.raises(StoreError, match="multi-tenant is False, expected True"):
-        opened(weaviate_server, collection, tenant="ours")
-    with pytest.raises(ModelMismatch, match=r"'hashed-words'.*this run has name 'other'"):
-        opened(weaviate_server, collection, HashedWords("other"))
-    sound(opened, weaviate_server, collection, 3)
-
-
-def test_a_foreign_class_is_not_touched(
-    opened: Open, weaviate_server: Server, collection: str
-) -> None:
-    properties = [{"name": "a", "dataType": ["int"]}]
-    create_class(weaviate_server, {"class": collection, "properties": properties})
-    with pytest.raises(StoreError, match="was made by others"):
-        opened(weaviate_server, collection)
-
-
-def test_counts_that_a_full_disk_left_too_high_are_explained(
-    opened: Open, weaviate_server: Server, collection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = opened(weaviate_server, collection)
-    assert store.put(random_entries(3)) == []
-    monkeypatch.setattr(Objects, "count", lambda *_: 8)
-    (fault,) = store.check()
-    assert fault.count == 2
-    assert "counts 8 passages, but 6 are there: all of these are searched" in fault.reason
-
-
-def test_a_class_made_before_is_searched_as_it_is_and_gets_what_came_later_when_written_to(
-    opened: Open, weaviate_server: Server, collection: str
-) -> None:
-    """Without sources, locations, shared values and words of its own; BM25 reads the text."""
-    settings = config.load({"weaviate.collection": collection, "weaviate.tokenization": "word"})
-    described = schema.Description(HashedWords().info)
-    older = schema.class_schema(settings.weaviate, "none", described)
-    older["properties"] = [p for p in older["properties"] if p["name"] not in schema.ADDED]
-    create_class(weaviate_server, older)
-    only_read = WeaviateStore(
-        config.load(weaviate_server.flags | {"weaviate.collection": collection}), HashedWords
-    )
-    with closing(only_read) as store:
-        assert store.retrieve("heart", 5) == []
-        assert store.stored(["a"]) == {}
-        assert store.check() == []
-    store = opened(weaviate_server, collection)
-    document = Document("a", "", "heart", {"year": 1}, Source("/notes/a.md", 3))
-    passage = Passage("heart", Location(line=3, heading="H"))
-    assert store.put([Entry(document, (passage,), "1")]) == []
-    assert store.stored(["a"])["a"].source == document.source
-    for mode in ("bm25", "near_text", "hybrid"):
-        (found,) = store.retrieve("HEART!", 5, [Condition("year", "=", 1)], mode)
-        assert (found.source, found.location) == (document.source, passage.location)
-
-
-def test_what_is_missing_is_not_made_by_a_search(
-    opened: Open, weaviate_server: Server, collection: str
-) -> None:
-    settings = config.load(
-        weaviate_server.flags | {"weaviate.collection": collection, "weaviate.vectorizer": "none"}
-    )
-    with pytest.raises(StoreMissing, match=f"no class '{collection}' yet: run `python -m ingest"):
-        WeaviateStore(settings, HashedWords)
-
-
-def test_a_module_that_the_server_lacks_is_named(opened: Open, weaviate_server: Server) -> None:
-    with pytest.raises(StoreError, match=r"lacks the module 'text2vec-nothing'.*ENABLE_MODULES"):
-        opened(weaviate_server, "Any", vectorizer="text2vec-nothing")
-
-
-def test_tenants_do_not_see_each_other(
-    opened: Open, weaviate_server: Server, collection: str
-) -> None:
-    one = opened(weaviate_server, collection, tenant="one")
-    two = opened(weaviate_server, collection, tenant="two")
-    assert one.put([entry("a", "heart")]) == []
-    assert two.put([entry("b", "heart"), entry("c", "stroke")]) == []
-    assert [c.document_id for c in one.retrieve("heart", 9)] == ["a"]
-    assert (one.describe().documents, two.describe().documents) == (1, 2)
-    assert two.delete(["a"]) == 0
-    settings = config.load(
-        weaviate_server.flags
-        | {
-            "weaviate.collection": collection,
-            "weaviate.vectorizer": "none",
-            "weaviate.tenant": "three",
-        }
-    )
-    with pytest.raises(StoreMissing, match="no tenant 'three' yet"):
-        WeaviateStore(settings, HashedWords)
-    with pytest.raises(StoreError, match=r"multi-tenant is True.*weaviate.tenant names"):
-        opened(weaviate_server, collection)
-
-
-def test_an_inactive_tenant_is_named_with_the_remedy(
-    opened: Open, weaviate_server: Server, collection: str
-) -> None:
-    store = opened(weaviate_server, collection, tenant="one")
-    assert store.put([entry("a", "heart")]) == []
-    request = urllib.request.Request(
-        f"{weaviate_server.url}/v1/schema/{collection}/tenants",
-        data=json.dumps([{"name": "one", "activityStatus": "COLD"}]).encode(),
-        headers={"Content-Type": "application/json"},
-        method="PUT",
-    )
-    urllib.request.urlopen(request).close()
-    with pytest.raises(StoreUnavailable, match=r"weaviate.tenant names is .*ACTIVE"):
-        opened(weaviate_server, collection, tenant="one")
-    with pytest.raises(StoreUnavailable, match=r"weaviate.tenant names is not active .*ACTIVE"):
-        store.retrieve("heart", 3)
 
 
 def test_a_server_that_falls_silent_in_an_import_is_said_after_one_request(
