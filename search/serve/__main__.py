@@ -95,9 +95,6 @@ def address(text: str) -> tuple[str, int]:
 
 
 def start(args: argparse.Namespace) -> int:
-    # As Ctrl-C, also while the models are loaded: the first process of a container, which has no
-    # default for it, would otherwise be killed in the end. The server raises it again when done.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     flags: dict[str, object] = {"store": args.store} | config.parse_set(args.set)
     if args.no_rerank:
         flags["rerank"] = False
@@ -150,7 +147,8 @@ def run(
 def ending_at_once() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the process without waiting for threads of a model that is loaded.
 
-    Those cannot be stopped, and may abort where the interpreter ends before them. While it serves
+    Those cannot be stopped, and may abort where the interpreter ends before them. The first process
+    of a container has no default for SIGTERM, and would be killed in the end. While it serves
     uvicorn has handlers of its own, and raises the signal again when it has stopped.
     """
 
