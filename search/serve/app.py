@@ -33,6 +33,7 @@ from search.serve.keys import READING, Refused
 from search.serve.limits import Body
 from search.serve.service import Service
 from search.serve.shapes import Problem
+from search.terminal import program_version
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ def build_app(service: Service) -> FastAPI:
 
     app = FastAPI(
         title="Two-stage search",
+        version=program_version(),
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own loads its viewer from a CDN; `page` has one
         redoc_url=None,
         responses=PROBLEMS,
         dependencies=[Security(HTTPBearer(auto_error=False, description="see `serve.keys`"))],

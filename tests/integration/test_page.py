@@ -447,3 +447,20 @@ def test_the_files_are_asked_for_anew_and_only_sent_when_they_changed(service: R
         urllib.request.urlopen(service.url + "page/__init__.py")
     absent.value.close()
     assert absent.value.code == 404
+
+
+def test_the_viewer_of_the_api_loads_nothing_from_elsewhere_and_tries_it_out(
+    browser: Browser, service: Running
+) -> None:
+    browser.open(service.url + "docs")
+    browser.one(".opblock")
+    (described,) = service.ask("openapi.json")
+    methods = [method for path in described["paths"].values() for method in path]
+    assert len(browser.all(".opblock")) == len(methods)
+    loaded = browser.run("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert [name for name in loaded if not name.startswith(service.url)] == []
+    search = "#operations-search-search_by_address_search_get"
+    browser.click(f"{search} .opblock-summary-control")
+    browser.one(f"{search} [data-param-name=q] input").send_keys(QUERY)
+    browser.click(f"{search} .execute")
+    browser.says(f"{search} .live-responses-table .response-col_status", "200")

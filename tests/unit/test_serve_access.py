@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,3 +160,15 @@ def test_weaviates_port_has_its_modules_routes_alone() -> None:
         with pytest.raises(Refused, match="at this port") as refused:
             access.admit("GET", path, {}, 8091)
         assert refused.value.status == 404
+
+
+def test_the_viewer_of_the_api_is_all_here(client: TestClient) -> None:
+    """Nothing of it comes from elsewhere, nor may: there are machines without internet access."""
+    shown = client.get("/docs")
+    assert shown.status_code == 200
+    assert "'self'" in shown.headers["content-security-policy"]
+    assert "http" not in shown.headers["content-security-policy"]
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', shown.text)
+    assert len(addresses) > 3
+    for address in addresses:
+        assert client.get(f"/{address}").status_code == 200, address

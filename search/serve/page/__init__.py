@@ -1,4 +1,4 @@
-"""The page for people: a few static files, served from the package as they are."""
+"""The page for people, and one that shows the API: static files, served as they are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+# Nothing from elsewhere.
+_OWN = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; "
+)
 HEADERS = {
-    # Nothing from elsewhere, nothing inline, and no script can make HTML of a text.
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    # Nothing inline, and no script can make HTML of a text.
+    "Content-Security-Policy": _OWN + "require-trusted-types-for 'script'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -24,22 +28,28 @@ HEADERS = {
     # Asked for anew each time, and answered by 304: a newer version is seen at once.
     "Cache-Control": "no-cache",
 }
+# Swagger UI styles its elements one by one, has pictures in its style sheet, and makes HTML.
+DOCS_HEADERS = HEADERS | {
+    "Content-Security-Policy": _OWN + "style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+}
+PATHS = {"index.html": "/", "docs.html": "/docs"}
+VIEWER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def router() -> APIRouter:
-    """`/` and the files below `/page/`."""
+    """`/`, `/docs`, and the files below `/page/`, those of Swagger UI among them."""
     routes = APIRouter(include_in_schema=False)
-    for file in files(__name__).iterdir():
+    viewer = files("fastapi_swagger") / "resources"
+    for file in (*files(__name__).iterdir(), *(viewer / name for name in VIEWER)):
         suffix = "." + file.name.rpartition(".")[2]
         if suffix in MEDIA_TYPES:
-            path = "/" if file.name == "index.html" else f"/page/{file.name}"
-            _add(routes, path, file.read_bytes(), MEDIA_TYPES[suffix])
+            _add(routes, file.name, file.read_bytes(), MEDIA_TYPES[suffix])
     return routes
 
 
-def _add(routes: APIRouter, path: str, content: bytes, media_type: str) -> None:
+def _add(routes: APIRouter, name: str, content: bytes, media_type: str) -> None:
     tag = f'"{blake2b(content, digest_size=8).hexdigest()}"'
-    headers = {**HEADERS, "ETag": tag}
+    headers = {**(DOCS_HEADERS if name == "docs.html" else HEADERS), "ETag": tag}
 
     async def answer(request: Request) -> Response:
         known = [one.strip() for one in request.headers.get("If-None-Match", "").split(",")]
@@ -47,4 +57,5 @@ def _add(routes: APIRouter, path: str, content: bytes, media_type: str) -> None:
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=media_type, headers=headers)
 
+    path = PATHS.get(name, f"/page/{name}")
     routes.add_api_route(path, answer, methods=["GET", "HEAD"], response_model=None)
