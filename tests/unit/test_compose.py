@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -237,7 +238,11 @@ def test_three_nodes_know_each_other_and_share_nothing() -> None:
         "QUORUM",
     )
     assert urlsplit(str(settings.weaviate_url)).hostname == "nodes"
-    assert all(s["networks"] == {"default": {"aliases": ["nodes"]}} for s in found.values())
+    network = ip_network(compose["networks"]["default"]["ipam"]["config"][0]["subnet"])
+    addresses = [ip_address(s["networks"]["default"]["ipv4_address"]) for s in found.values()]
+    assert len(set(addresses)) == 3  # and the same after every start: Raft remembers them
+    assert all(address in network for address in addresses)
+    assert all(s["networks"]["default"]["aliases"] == ["nodes"] for s in found.values())
     outer = [port for service in found.values() for port in published(service).values()]
     volumes = [volume for service in found.values() for volume in service["volumes"]]
     assert len(set(outer)) == 6
