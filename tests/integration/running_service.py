@@ -73,3 +73,15 @@ def running(folder: Path, **environment: str) -> Iterator[Running]:
         yield service
     finally:
         service.stop()
+
+
+@contextmanager
+def running_with_samples(folder: Path) -> Iterator[Running]:
+    """With the sample documents that are about the heart, and those that are not English."""
+    documents = json.loads((ROOT / "data" / "medical.json").read_text(encoding="utf-8"))
+    some = [d for d in documents if "heart" in d["id"] or d["language"] != "en"]
+    assert len(some) > 40
+    with running(folder) as service:
+        *_, last = service.ask("documents", some)
+        assert last["summary"]["stored"] == len(some)
+        yield service
