@@ -19,7 +19,9 @@ from typing import Any
 
 import weaviate
 from store_support import HashedWords, random_entries
-from weaviate_server import Binary, find_binary, lookups
+from weaviate_nodes import Binary
+from weaviate_server import find_binary
+from weaviate_stores import lookups
 
 import config
 from search.errors import StoreError

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from weaviate_server import Killable, Maker, Missing, Server, any_server, find_binary, killable
+from weaviate_nodes import Killable, Server
+from weaviate_server import Maker, Missing, any_server, find_binary, killable
 
 if TYPE_CHECKING:
     from browser import Browser

@@ -9,7 +9,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from weaviate_server import Server
+from weaviate_nodes import Server
 
 import config
 from search.doctor import Examination

@@ -16,7 +16,7 @@ import weaviate
 from service_process import free_port, service_process
 from store_support import HashedWords, entry
 from weaviate.classes.query import MetadataQuery, Rerank
-from weaviate_server import Server
+from weaviate_nodes import Server
 
 import config
 from search.embed import load_embedder

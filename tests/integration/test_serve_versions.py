@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from safetensors.numpy import load_file, save_file
-from weaviate_server import free_ports
+from weaviate_nodes import free_ports
 
 import config
 from search.evaluate.compare import from_log

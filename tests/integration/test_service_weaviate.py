@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 from running_service import ROOT, Running
-from weaviate_server import Killable
+from weaviate_nodes import Killable
 
 RECORDS = [
     {"id": "walk", "text": "Walk every day to prevent heart disease.", "year": 2020},

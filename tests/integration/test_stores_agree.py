@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from store_support import HashedWords, entry, random_entries
-from weaviate_server import Server
+from weaviate_nodes import Server
 
 import config
 from search.filters import parse_filters

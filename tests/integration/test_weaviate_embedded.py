@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from store_support import HashedWords, random_entries
-from weaviate_server import free_ports
+from weaviate_nodes import free_ports
 
 import config
 from config import Settings

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from store_support import HashedWords, entry, random_entries
 from tcp_proxy import Proxy
-from weaviate_server import Server
+from weaviate_nodes import Server
 from weaviate_stores import Open, opening, sound
 
 from search.errors import StoreUnavailable

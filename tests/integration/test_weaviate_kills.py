@@ -16,15 +16,9 @@ from typing import Any, Protocol
 
 import pytest
 from store_support import HashedWords, random_entries
-from weaviate_server import (
-    Killable,
-    Lookups,
-    Maker,
-    Missing,
-    Server,
-    cluster,
-    lookups,
-)
+from weaviate_nodes import Killable, Server
+from weaviate_server import Maker, Missing, cluster
+from weaviate_stores import Lookups, lookups
 
 import config
 from search.errors import StoreUnavailable

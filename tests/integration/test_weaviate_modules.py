@@ -14,7 +14,7 @@ import pytest
 from model_service import ModelService, model_service
 from numpy.typing import NDArray
 from store_support import HashedWords, random_entries
-from weaviate_server import Killable, Server
+from weaviate_nodes import Killable, Server
 
 import config
 from search.errors import ModelMismatch, StoreUnavailable

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from weaviate_server import Server, free_ports
+from weaviate_nodes import Server, free_ports
 
 NEEDED = ("nginx", "openssl")
 # REST and gRPC behind a TLS port each, as a server on the internet has them.

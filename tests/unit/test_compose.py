@@ -57,7 +57,7 @@ def published(service: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("name", FILES)
 def test_every_node_is_the_pinned_version_that_the_tests_use(name: str) -> None:
     version = config.load().weaviate.embedded_version
-    source = (ROOT / "tests/integration/weaviate_server.py").read_text(encoding="utf-8")
+    source = (ROOT / "tests/integration/weaviate_nodes.py").read_text(encoding="utf-8")
     assert f'"semitechnologies/weaviate:{version}"' in source
     for service in nodes(read(name)).values():
         assert service.get("image", f"semitechnologies/weaviate:{version}").endswith(f":{version}")

@@ -12,7 +12,8 @@ import weaviate
 from foreign_classes import Open, settings_of
 from model_service import model_service
 from store_support import HashedWords
-from weaviate_server import Missing, Server, killable
+from weaviate_nodes import Server
+from weaviate_server import Missing, killable
 
 from search.store import Embedder, Store
 from search.store.open import open_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from weaviate_server import Server
+from weaviate_nodes import Server
 
 import config
 from search.filters import parse_filters

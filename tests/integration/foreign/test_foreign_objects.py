@@ -12,7 +12,7 @@ import weaviate
 from foreign_classes import Open, found, notes, settings_of
 from store_support import HashedWords
 from weaviate.classes.config import Configure, DataType, Property, Tokenization
-from weaviate_server import Server
+from weaviate_nodes import Server
 
 from search.errors import InputError, StoreError, StoreUnavailable
 from search.store import Store

@@ -14,7 +14,8 @@ from foreign_classes import Open, found, settings_of
 from store_support import HashedWords, entry
 from weaviate.classes.config import Configure, DataType, Property
 from weaviate.classes.init import Auth
-from weaviate_server import Maker, Server
+from weaviate_nodes import Server
+from weaviate_server import Maker
 
 from ingest.__main__ import main as ingest
 from search.errors import StoreError, StoreMissing, StoreUnavailable

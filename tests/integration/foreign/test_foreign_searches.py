@@ -12,7 +12,7 @@ from store_support import HashedWords
 from weaviate.classes.config import Configure, DataType, Property
 from weaviate.classes.data import DataObject
 from weaviate.connect.v4 import ConnectionSync
-from weaviate_server import Server
+from weaviate_nodes import Server
 
 from search import Searcher
 from search.embed import load_embedder
