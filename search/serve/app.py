@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.errors import (
@@ -82,17 +83,22 @@ def build_app(service: Service) -> FastAPI:
         docs_url=None,  # FastAPI's own loads its viewer from a CDN; `page` has one
         redoc_url=None,
         responses=PROBLEMS,
-        dependencies=[Security(HTTPBearer(auto_error=False, description="see `serve.keys`"))],
+        # Described only where it is so; `Entrance` asks for it.
+        dependencies=[Security(HTTPBearer(auto_error=False, description="see `serve.keys`"))]
+        if service.settings.serve.keys
+        else [],
     )
-    for router in (
+    routers = (
         search_api.router(service),
         documents_api.router(service),
         status.router(service),
         metrics.router(service.metrics),
         page.router(),
         *dialects.routers(service),
-    ):
+    )
+    for router in routers:
         app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(SearchError, _on_search_error)
@@ -237,7 +243,16 @@ async def _on_http(request: Request, error: Any) -> Response:
         return problem(request, 422, "Invalid JSON: expected UTF-8, and not nested too deep")
     response = problem(request, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == 405 and (methods := _methods(request.scope["path"], request.app)):
+        # What there is names the methods of one route only, of those at this path.
+        response.headers["Allow"] = ", ".join(methods)
     return response
+
+
+def _methods(path: str, app: FastAPI) -> list[str]:
+    routes: list[Route] = app.state.routes
+    here = [route for route in routes if route.path_regex.match(path)]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:

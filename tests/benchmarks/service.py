@@ -1,6 +1,6 @@
 """The service under hostile requests, and its memory over many ordinary ones.
 
-python tests/benchmarks/service.py fuzz [EXAMPLES]     schemathesis; 420 give 10,000 cases
+python tests/benchmarks/service.py fuzz [EXAMPLES]     schemathesis; 600 give 10,000 cases
 python tests/benchmarks/service.py hostile [REQUESTS]  broken requests (1,000)
 python tests/benchmarks/service.py memory [REQUESTS]   ordinary ones, four at a time
 """
@@ -56,7 +56,7 @@ def fuzzed(service: Running, examples: int | None) -> None:
     url = service.url.rstrip("/")
     for path in httpx.get(f"{url}/openapi.json").json()["paths"]:
         started = time.monotonic()
-        cases, said = fuzz(url, examples or 420, service.folder, only=[path])
+        cases, said = fuzz(url, examples or 600, service.folder, only=[path])
         total += cases
         print(f"{path}: {cases:,} cases in {time.monotonic() - started:.0f} s: {said}", flush=True)
     print(f"{total:,} cases")

@@ -122,3 +122,29 @@ def test_ready_says_that_a_model_is_stuck(monkeypatch: pytest.MonkeyPatch) -> No
         answer = client.get("/.well-known/ready")
         assert (answer.status_code, client.get("/.well-known/live").status_code) == (503, 204)
         assert answer.json()["error"].count("at one batch for 61 s") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/documents", {"GET", "POST"}),
+        ("/documents/a", {"GET", "DELETE"}),
+        ("/", {"GET", "HEAD"}),
+        ("/openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_a_wrong_method_is_told_which_ones_are_right(
+    client: TestClient, path: str, methods: set[str]
+) -> None:
+    answer = client.request("PATCH", path)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == methods
+
+
+def test_a_key_is_described_where_one_is_asked_for(client: TestClient) -> None:
+    search = client.get("/openapi.json").json()["paths"]["/search"]
+    assert "security" not in search["get"]
+    keys = {"page": "read " + "k" * 40}
+    with TestClient(build_app(make_service(serve={"keys": keys}))) as keyed:
+        search = keyed.get("/openapi.json").json()["paths"]["/search"]
+    assert search["get"]["security"] == [{"HTTPBearer": []}]
