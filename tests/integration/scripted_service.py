@@ -14,6 +14,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from search.serve import page
+
 STATUS: dict[str, Any] = {
     "store": {"kind": "sqlite", "location": "store.db", "documents": 2, "passages": 2},
     "embedding": {"name": "small"},
@@ -119,3 +121,15 @@ def refusal(status: int, message: str, **headers: str) -> Reply:
 def lines(*records: dict[str, Any]) -> Reply:
     text = "".join(json.dumps(record) + "\n" for record in records)
     return lambda _: Response(text, media_type="application/x-ndjson")
+
+
+@contextmanager
+def scripted_page() -> Iterator[Scripted]:
+    """The page, and behind it a service that answers as the test says."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    scripted = Scripted(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    app = FastAPI()
+    app.include_router(page.router())
+    app.add_route("/{path:path}", scripted.reply, methods=["GET", "POST", "DELETE"])
+    with serving(app, listener):
+        yield scripted
