@@ -128,7 +128,10 @@ def test_everything_in_the_file_is_used() -> None:
     for name in compose["services"].keys() - {"service", "weaviate-2", "weaviate-3"}:
         assert f"//{name}:" in named, name
     mounted = {
-        v.partition(":")[0] for s in compose["services"].values() for v in s.get("volumes", [])
+        volume.partition(":")[0]
+        for file in FILES
+        for service in read(file)["services"].values()
+        for volume in service.get("volumes", [])
     }
     assert mounted == compose["volumes"].keys()
 
@@ -238,16 +241,22 @@ def test_three_nodes_know_each_other_and_share_nothing() -> None:
         "QUORUM",
     )
     assert urlsplit(str(settings.weaviate_url)).hostname == "nodes"
-    network = ip_network(compose["networks"]["default"]["ipam"]["config"][0]["subnet"])
-    addresses = [ip_address(s["networks"]["default"]["ipv4_address"]) for s in found.values()]
+    # A network of their own: one that runs already would not be given these addresses.
+    assert compose["services"]["service"]["networks"] == ["default", "cluster"]
+    network = ip_network(compose["networks"]["cluster"]["ipam"]["config"][0]["subnet"])
+    addresses = [ip_address(s["networks"]["cluster"]["ipv4_address"]) for s in found.values()]
     assert len(set(addresses)) == 3  # and the same after every start: Raft remembers them
     assert all(address in network for address in addresses)
-    assert all(s["networks"]["default"]["aliases"] == ["nodes"] for s in found.values())
+    assert all(s["networks"]["cluster"]["aliases"] == ["nodes"] for s in found.values())
     outer = [port for service in found.values() for port in published(service).values()]
     volumes = [volume for service in found.values() for volume in service["volumes"]]
     assert len(set(outer)) == 6
     assert len(set(volumes)) == 3
     assert {volume.split(":")[0] for volume in volumes} <= compose["volumes"].keys()
+    # One that has been of three has no majority alone: the single node's data are not touched.
+    (alone,) = read("docker-compose.yml")["services"]["weaviate"]["volumes"]
+    assert alone not in volumes
+    assert {volume.partition(":")[2] for volume in volumes} == {alone.partition(":")[2]}
 
 
 def test_the_image_gets_every_package_and_every_file_it_is_built_from() -> None:
