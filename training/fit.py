@@ -30,6 +30,10 @@ RANK = Stage("rank", 6e-5, label_share=0.4, pointwise=0.3, with_teacher=False, f
 SETTLE = Stage("settle", 5e-5, label_share=0.5, pointwise=0.4, with_teacher=False)
 STAGES = (DISTIL, RANK, SETTLE)
 
+LONGEST = 320
+"""Tokens of an input that the model is said to be made for: those of the longest steps, and a few
+more, so that a passage of 256 tokens with its title and an ordinary query is one window."""
+
 AVERAGE = 0.985
 """Decay of the running average of weights, per step."""
 
@@ -143,6 +147,6 @@ def save(model: Any, start: Path, out: Path) -> None:
     tokenizer = read_json(start / "tokenizer.json") | {"padding": None, "truncation": None}
     (out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
     settings = read_json(start / "tokenizer_config.json") | {
-        "model_max_length": model.config.max_position_embeddings
+        "model_max_length": min(model.config.max_position_embeddings, LONGEST)
     }
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")

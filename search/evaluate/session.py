@@ -104,7 +104,7 @@ class Session:
     def _model_identity(self) -> dict[str, object]:
         """What raw logits depend on; not where the model lies, nor its calibration and blend."""
         info = {name: value for name, value in self.model.info.items() if name != "name"}
-        return {**info, "window_overlap": self.settings.window_overlap}
+        return {**info, "identity": self.model.identity}
 
     def _store_settings(self, task: Task, folder: Path | None) -> Settings:
         if folder is None or self._store_given:

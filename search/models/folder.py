@@ -141,6 +141,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+MAX_LENGTH = 1_000_000
+"""transformers writes a number beyond this where a tokenizer knows of no limit."""
+
+
+def usual_length(folder: Path) -> int | None:
+    """The longest input that a model was trained for, as its tokenizer's settings say it."""
+    path = folder / "tokenizer_config.json"
+    length = read_json(path).get("model_max_length") if path.is_file() else None
+    return int(length) if isinstance(length, int | float) and 0 < length < MAX_LENGTH else None
+
+
 def usable_positions(config: dict[str, Any]) -> int | None:
     """The longest input in tokens, specials included; None when the architecture has no limit.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from search.errors import CheckpointError, ModelError
-from search.models.folder import find_folder, read_json, usable_positions
+from search.models.folder import find_folder, read_json, usable_positions, usual_length
 from search.models.preflight import check_files
 from search.models.registry import CURRENT, MODELS, SHIPPED, Registry
 from search.models.tokens import Tokenizer
@@ -22,12 +22,17 @@ SETTINGS = "rerank.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder that passed the checks; `positions` is the longest input in tokens, if limited."""
+    """A folder that passed the checks.
+
+    `positions` is the longest input in tokens, `usual_length` the longest that it was trained for;
+    None where nothing is said of it.
+    """
 
     folder: Path
     name: str
     tokenizer: Tokenizer
     positions: int | None
+    usual_length: int | None
     blend: Blend
     version: Version | None = None
     """Where the model is one of the registry's, which do not change."""
@@ -75,13 +80,21 @@ def open_checkpoint(name: str, models: Path = MODELS) -> Checkpoint:
         check_labels(folder, config)
         tokenizer = Tokenizer(folder)
         check_files(folder, tokenizer)
+        usual = usual_length(folder)
         blend = read_blend(located.home)
     except CheckpointError:
         raise
     except ModelError as error:
         raise CheckpointError(str(error)) from None
-    positions = usable_positions(config)
-    return Checkpoint(folder, located.name, tokenizer, positions, blend, located.version)
+    return Checkpoint(
+        folder,
+        located.name,
+        tokenizer,
+        usable_positions(config),
+        usual,
+        blend,
+        located.version,
+    )
 
 
 def check_labels(folder: Path, config: dict[str, Any]) -> None:

@@ -93,9 +93,10 @@ class CrossEncoder:
         self._name = checkpoint.name
         self._revision = fingerprint(checkpoint.folder)
         config = config_fingerprint(read_json(checkpoint.folder / "config.json"))
-        self._reads = f"{self._revision}.{config} {self.max_length} {window_overlap}"
+        usual = min(checkpoint.usual_length or self.max_length, self.max_length)
+        self._reads = f"{self._revision}.{config} {self.max_length} {usual} {window_overlap}"
         self._tokenizer = checkpoint.tokenizer
-        self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap)
+        self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap, usual)
         try:
             self._engine = open_engine(
                 checkpoint.folder,

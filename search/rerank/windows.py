@@ -23,13 +23,17 @@ class PairEncoder:
     """Cuts pairs to `max_length` tokens, special tokens included.
 
     The query may take up to half of the room; neighbouring windows of a text share `overlap`
-    tokens (at most half a window).
+    tokens (at most half a window). A model trained on inputs of `usual` tokens reads longer ones
+    less well, so that only a query of more than half of that makes windows longer.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, overlap: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_length: int, overlap: int, usual: int | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._template = tokenizer.template("a", "a")
         self._room = max_length - self._template.special_tokens
+        self._usual = (usual or max_length) - self._template.special_tokens
         self._overlap = overlap
 
     def windows(self, pairs: Sequence[tuple[str, str]]) -> list[Window]:
@@ -40,8 +44,12 @@ class PairEncoder:
         return [
             Window(i, self._template(queries[query], ids), span)
             for i, (query, text) in enumerate(pairs)
-            for ids, span in self._cut(text, encoded[text], self._room - len(queries[query]))
+            for ids, span in self._cut(text, encoded[text], self._size(len(queries[query])))
         ]
+
+    def _size(self, query: int) -> int:
+        """Tokens of text in a window, beside a query of so many."""
+        return min(self._room - query, max(self._usual - query, self._usual // 2))
 
     def _query_ids(self, query: str, encoding: Encoding) -> list[int]:
         ids: list[int] = encoding.ids

@@ -58,3 +58,13 @@ def test_a_query_over_half_the_room_is_refused_with_numbers(tokenizer: Tokenizer
     assert encoder.windows([("heart " * 6, "a")])
     with pytest.raises(QueryTooLong, match=r"has 7 tokens; expected at most 6.*max_length"):
         encoder.windows([("heart " * 7, "a")])
+
+
+def test_windows_are_as_long_as_the_model_is_used_to(tokenizer: Tokenizer) -> None:
+    """Beside a query that takes more than half of that, text still gets half of it."""
+    encoder = PairEncoder(tokenizer, 64, 4, usual=23)
+    lengths = [
+        len(encoder.windows([("is " * words, "heart " * 60)])[0].tokens.ids)
+        for words in (1, 10, 11, 30)
+    ]
+    assert lengths == [23, 23, 24, 43]
