@@ -46,8 +46,8 @@ MIN_HIGHLIGHTED_SHARE = 0.2
 """The deciding sentence is looked for in so many hits, as people read them, and in those with such
 a share of the best one's probability: a passage that hardly answers has no such sentence."""
 RESERVED_SHARE, RESERVED_SECONDS = 0.05, 0.015
-"""What is kept of a deadline for what comes after the scores: order, answer, sending. An answer of
-a service with sixteen callers takes 30 ms for that (tests/benchmarks/serve_load.md)."""
+"""What is kept of a deadline for what comes after the scores: order, answer, sending. In a
+service with sixteen callers that takes up to 30 ms (tests/benchmarks/serve_load.md)."""
 
 
 def reserve(deadline: float) -> float:

@@ -66,7 +66,7 @@ class Session:
         store = open_store(self._store_settings(task, folder))
         try:
             identity = {
-                "model": self._model_identity(),
+                "model": self.model.identity,
                 "store": retrieval.fingerprint(store),
                 "retrieval": self.settings.retrieval,
                 "alpha": self.settings.alpha,
@@ -100,11 +100,6 @@ class Session:
     def use(self, pipeline: Pipeline) -> None:
         """Take over these settings for every report from here on."""
         self.settings = self.settings.model_copy(update=asdict(pipeline))
-
-    def _model_identity(self) -> dict[str, object]:
-        """What raw logits depend on; not where the model lies, nor its calibration and blend."""
-        info = {name: value for name, value in self.model.info.items() if name != "name"}
-        return {**info, "identity": self.model.identity}
 
     def _store_settings(self, task: Task, folder: Path | None) -> Settings:
         if folder is None or self._store_given:

@@ -141,15 +141,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-MAX_LENGTH = 1_000_000
-"""transformers writes a number beyond this where a tokenizer knows of no limit."""
+LENGTHS = range(32, 1_000_000)
+"""What may be a model's length: transformers writes a number beyond it where a tokenizer knows of
+no limit, and fewer tokens would leave no room beside a query."""
 
 
 def usual_length(folder: Path) -> int | None:
     """The longest input that a model was trained for, as its tokenizer's settings say it."""
     path = folder / "tokenizer_config.json"
     length = read_json(path).get("model_max_length") if path.is_file() else None
-    return int(length) if isinstance(length, int | float) and 0 < length < MAX_LENGTH else None
+    return length if isinstance(length, int) and length in LENGTHS else None
 
 
 def usable_positions(config: dict[str, Any]) -> int | None:

@@ -78,16 +78,17 @@ class Admission:
         started, at_once, beside = time.monotonic(), self._passages, self._queries
         try:
             yield admitted
-            share = 1 - admitted.unread / admitted.passages
-            self._note(at_once * share, time.monotonic() - started)
-            self._finding = REMEMBERED * self._finding + admitted.first_stage
-            self._beside = REMEMBERED * self._beside + beside
+            self._note(admitted, at_once, beside, time.monotonic() - started)
         finally:
             self._queries -= queries
             self._passages -= admitted.passages
             self._ahead -= ahead
 
-    def _note(self, passages: float, seconds: float) -> None:
-        """With so many passages under way, a search took so long: that is the time of them all."""
-        self._read = REMEMBERED * self._read + passages
+    def _note(self, admitted: Admitted, at_once: int, beside: int, seconds: float) -> None:
+        """With so many passages under way, a search took so long: that is the time of them all, or
+        of as large a share of them as it had read. The same goes for the first stage."""
+        share = 1 - admitted.unread / admitted.passages
+        self._read = REMEMBERED * self._read + at_once * share
         self._seconds = REMEMBERED * self._seconds + seconds
+        self._finding = REMEMBERED * self._finding + admitted.first_stage
+        self._beside = REMEMBERED * self._beside + beside

@@ -54,6 +54,12 @@ current_caller: ContextVar[Caller | None] = ContextVar("current_caller", default
 """None outside of a request. Worker threads of a request have its value, too."""
 
 
+def request_id() -> str:
+    """As the answer's X-Request-Id has it."""
+    caller = current_caller.get()
+    return caller.request_id if caller is not None else ""
+
+
 class Answer(Future[list[Result]]):
     """The current caller's results, in order; Stopped when the caller leaves.
 

@@ -15,7 +15,7 @@ from search.errors import InputError
 from search.filters import parse_filters
 from search.searcher import UNSET
 from search.serve.admission import Admitted
-from search.serve.caller import Caller, current_caller
+from search.serve.caller import Caller, current_caller, request_id
 from search.serve.service import Service
 from search.serve.shapes import (
     SearchAnswer,
@@ -49,7 +49,7 @@ def router(service: Service) -> APIRouter:
             raise InputError(f"found {len(wanted.queries)} queries, expected at most {most}")
         with _admitted(service, wanted, len(wanted.queries)) as admitted:
             answers = [answer(service, query, wanted, admitted) for query in wanted.queries]
-            return {"answers": await asyncio.gather(*answers), "request_id": _request_id()}
+            return {"answers": await asyncio.gather(*answers), "request_id": request_id()}
 
     @routes.get("/search", response_model=SearchAnswer, response_model_exclude_unset=True)
     async def search_by_address(wanted: Annotated[SearchParameters, Query()]) -> dict[str, Any]:
@@ -66,9 +66,8 @@ def _admitted(
     """Raises Overloaded where these searches would wait too long for others."""
     settings = service.settings
     reranks = settings.rerank if wanted.rerank is None else wanted.rerank
-    candidates = wanted.candidates or settings.candidates
-    deadline = _deadline_seconds(service, wanted)
-    return service.admission.enter(queries, candidates if reranks else 0, deadline)
+    candidates = _candidates(service, wanted) if reranks else 0
+    return service.admission.enter(queries, candidates, _deadline_seconds(service, wanted))
 
 
 async def answer(
@@ -94,8 +93,7 @@ async def answer(
     found_in = ranking.timings_ms.get("retrieve", 0.0) / 1000
     admitted.first_stage = max(admitted.first_stage, found_in)
     if ranking.cause == "deadline":
-        candidates = wanted.candidates or service.settings.candidates
-        admitted.unread += candidates - ranking.scored
+        admitted.unread += _candidates(service, wanted) - ranking.scored
     if caller is not None:
         _note(caller, service, query, ranking)
     if caller is None or not caller.left.is_set():
@@ -103,7 +101,11 @@ async def answer(
     found = as_json(ranking, wanted.passages)
     if wanted.before:
         found["before"] = as_json(replace(ranking, hits=ranking.before), wanted.passages)["hits"]
-    return found | {"request_id": _request_id()}
+    return found | {"request_id": request_id()}
+
+
+def _candidates(service: Service, wanted: SearchOptions) -> int:
+    return wanted.candidates or service.settings.candidates
 
 
 def _deadline_seconds(service: Service, wanted: SearchOptions) -> float:
@@ -120,8 +122,3 @@ def _note(caller: Caller, service: Service, query: str, ranking: Ranking) -> Non
         caller.notes["reason"] = ranking.reason
     if service.settings.serve.log_queries:
         caller.notes["query"] = query
-
-
-def _request_id() -> str:
-    caller = current_caller.get()
-    return caller.request_id if caller is not None else ""

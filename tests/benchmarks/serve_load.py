@@ -185,7 +185,7 @@ def report(url: str, make: Callable[[], Requests], name: str, seconds: float) ->
 
 def deadlines(url: str, clients: int, milliseconds: float, seconds: float) -> None:
     """How many answers are there in time, and how many of them are reranked as far as that."""
-    make = searches(candidates=50, deadline_ms=milliseconds)
+    make = searches(candidates=100, deadline_ms=milliseconds)
     load = asyncio.run(closed(url, make, clients, seconds))
     late = sum(took > 1.1 * milliseconds for took in load.milliseconds)
     name = f"deadline {milliseconds:g} ms, {clients} clients"
@@ -261,8 +261,8 @@ def main() -> None:
         if args.only in (None, "rerank"):
             report(url, lambda: reranks(args.rerank_path), "/rerank, 20 passages", args.seconds)
         if args.only in (None, "deadline"):
-            print(f"\n/search with a deadline, 50 candidates\n{HEAD}")
-            for clients in (1, 8):
+            print(f"\n/search with a deadline, 100 candidates\n{HEAD}")
+            for clients in (1, 8, 16):
                 for milliseconds in (250, 500):
                     deadlines(url, clients, milliseconds, args.seconds)
         if cached:

@@ -8,7 +8,13 @@ import pytest
 from tiny_folders import write_json, write_model
 
 from search.errors import ModelError
-from search.models.folder import find_folder, fingerprint, usable_positions, weight_files
+from search.models.folder import (
+    find_folder,
+    fingerprint,
+    usable_positions,
+    usual_length,
+    weight_files,
+)
 
 
 def test_a_folder_is_itself(tmp_path: Path) -> None:
@@ -89,3 +95,15 @@ def test_the_fingerprint_follows_weights_and_tokenizer_only(tmp_path: Path) -> N
 )
 def test_usable_positions(config: dict[str, object], expected: int | None) -> None:
     assert usable_positions(config) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [(320, 320), (int(1e30), None), (1e30, None), (8, None), (True, None), ("512", None)],
+)
+def test_a_length_that_says_nothing_is_none(
+    tmp_path: Path, written: object, expected: int | None
+) -> None:
+    assert usual_length(tmp_path) is None
+    write_json(tmp_path / "tokenizer_config.json", {"model_max_length": written})
+    assert usual_length(tmp_path) == expected

@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 from serve_fakes import Lengths, Share, make_service
 
 from search.serve.app import build_app
-from search.serve.models import MAX_CHARACTERS, Models
+from search.serve.models import Models
 from search.serve.queue import FairQueue
+from search.serve.queued import MAX_CHARACTERS
 
 
 def probability(share: float) -> float:

@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from search.serve import dialects
 from search.serve.app import build_app
-from search.serve.models import MAX_CHARACTERS
 from search.serve.queue import FairQueue
+from search.serve.queued import MAX_CHARACTERS
 
 
 @pytest.fixture(scope="module")

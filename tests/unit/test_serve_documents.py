@@ -26,9 +26,6 @@ def filled(client: TestClient) -> TestClient:
     return client
 
 
-# --- searching
-
-
 def test_each_record_has_its_end_in_a_line(filled: TestClient) -> None:
     again = [RECORDS[0], RECORDS[1] | {"text": "other words"}, {"id": "x"}, "text", RECORDS[2]]
     *ends, last = lines(filled.post("/documents", json=again))

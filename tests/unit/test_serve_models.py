@@ -18,7 +18,8 @@ from search.rerank.cache import ScoreCache
 from search.rerank.cache.sqlite import SqliteScores
 from search.serve.caller import Answer, Caller, current_caller
 from search.serve.metrics import Metrics
-from search.serve.models import MAX_CHARACTERS, Models, tokens
+from search.serve.models import Models
+from search.serve.queued import MAX_CHARACTERS, tokens
 
 QUERY = "prevent heart disease"
 TEXTS = ["no match", "prevent heart disease", "heart", "heart"]

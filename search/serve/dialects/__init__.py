@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from search.serve.dialects import cohere, cohere_embed, openai, rerank, tei, weaviate, work
+from search.serve.caller import request_id
+from search.serve.dialects import cohere, cohere_embed, openai, rerank, tei, weaviate
 from search.serve.service import Service
 
 ERRORS = {"cohere": cohere.error, "openai": openai.error, "tei": tei.error}
@@ -35,4 +36,4 @@ def error(request: Request, status: int, message: str) -> tuple[int, dict[str, A
     protocol = getattr(request.state, "protocol", of_path)
     if protocol in ERRORS:
         return ERRORS[protocol](status, message)
-    return status, {"error": message, "request_id": work.request_id()}
+    return status, {"error": message, "request_id": request_id()}

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from search.errors import InputError
+from search.serve.caller import request_id
 from search.serve.dialects import work
 from search.serve.dialects.work import Text
 from search.serve.service import Service
@@ -167,7 +168,7 @@ async def reranked(
     tokens = sum(one.tokens for one in scored)
     name = scored.model
     return RerankAnswer(
-        id=work.request_id(),
+        id=request_id(),
         model=name,
         results=_results(wanted, scored, texts),
         usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
@@ -232,5 +233,5 @@ def error(status: int, message: str) -> tuple[int, dict[str, Any]]:
     status = {422: 400, 501: 404}.get(status, status)
     kind = "BadRequestError" if status < 500 else "InternalServerError"
     nested = ErrorDetail(message=message, type=kind, code=status)
-    said = Error(id=work.request_id(), message=message, detail=message, error=nested)
+    said = Error(id=request_id(), message=message, detail=message, error=nested)
     return status, said.model_dump()

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from search.serve.caller import request_id
 from search.serve.dialects import cohere, openai, work
 from search.serve.dialects.work import Text
-from search.serve.models import Task, Vector
+from search.serve.queued import Task, Vector
 from search.serve.service import Service
 
 
@@ -99,7 +100,7 @@ async def _common(
     tokens = await work.Tokens(service).read(wanted.texts)
     name = service.models.embedder.info.name
     meta = cohere.meta(version, tokens, wanted.model, name)
-    return {"id": work.request_id(), "texts": wanted.texts, "meta": meta}
+    return {"id": request_id(), "texts": wanted.texts, "meta": meta}
 
 
 def _by_type(vectors: Sequence[Vector], wanted: EmbedRequest) -> Embeddings:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from search.errors import InputError
 from search.serve.dialects import work
 from search.serve.dialects.work import Text
-from search.serve.models import Task, Vector
+from search.serve.queued import Task, Vector
 from search.serve.service import Service
 
 OWNER = "two-stage-search"

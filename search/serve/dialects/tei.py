@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from search.serve.dialects import work
 from search.serve.dialects.work import Text
-from search.serve.models import Task
+from search.serve.queued import Task
 from search.serve.service import Service
 
 ErrorType = Literal["Validation", "Overloaded", "Unhealthy", "Backend"]

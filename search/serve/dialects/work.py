@@ -14,8 +14,8 @@ from search.embed import PassageTokenizer
 from search.errors import InputError, ModelError, Stopped
 from search.rerank import Scored
 from search.rerank.provider import Reranker
-from search.serve.caller import Answer, Result, current_caller
-from search.serve.models import MAX_CHARACTERS, Task, Vector
+from search.serve.caller import Answer, Result
+from search.serve.queued import MAX_CHARACTERS, Task, Vector
 from search.serve.service import Service
 
 
@@ -71,12 +71,6 @@ def best_first(scored: Sequence[Scored], top: int | None = None) -> list[tuple[i
     """Positions in the request with their results; equal ones keep their order."""
     # By logit, not by probability, which is 1.0 for all that are large.
     return sorted(enumerate(scored), key=lambda pair: -pair[1].logit)[:top]
-
-
-def request_id() -> str:
-    """The same as in the answer's X-Request-Id."""
-    caller = current_caller.get()
-    return caller.request_id if caller else ""
 
 
 def errors(shape: Any, *more: int) -> dict[int | str, dict[str, Any]]:
