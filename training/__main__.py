@@ -53,6 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="BERT-type checkpoint to start from (default: packaged all-MiniLM-L6-v2)")  # fmt: skip
     add("--keep-layers", type=_layers, default=(), metavar="N,N…",
         help="keep only these layers of the start, counted from 0")  # fmt: skip
+    add("--freeze", type=int, metavar="N",
+        help="leave the word embeddings and the first N layers (0: none) as the start has them: "
+        "faster, and less is forgotten (default: all of the model is trained)")  # fmt: skip
     add("--merge", type=Path, metavar="DIR",
         help="average the start, once pruned, with this model of the same shape and descent; "
         "`packaged` is all-MiniLM-L6-v2")  # fmt: skip
@@ -68,7 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="lists kept for the last stage, beside keyword traps (default 1200)")  # fmt: skip
     add("--keep-start", type=_share, default=0.0, metavar="SHARE",
         help="of a start that is a reranker already: its share in the finished weights, from 0 "
-        "(default) to 1, so that less of what it knew is lost")  # fmt: skip
+        "(default) to 1, so that less of what it knew is lost; of a finished run, the same command "
+        "with another share mixes anew")  # fmt: skip
     add("--split", default="train", help="the judgments to train on (default train)")
     add("--list-size", type=int, default=8, metavar="N", help="passages in a list (default 8)")
     add("--precision", default="auto", choices=("auto", "bf16", "fp32"),
@@ -106,7 +110,8 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "train", "training") from None
 
-    apart = {name: value for name, value in vars(args).items() if name not in ("out", "work")}
+    # What these say matters only once the training is done.
+    apart = {n: value for n, value in vars(args).items() if n not in ("out", "work", "keep_start")}
     claim(work, {name: _plain(value) for name, value in apart.items()})
     settings = load(environment=os.environ)
     embedder = load_embedder(settings)
@@ -124,6 +129,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
         args.precision,
         work,
         args.keep_start,
+        args.freeze,
     )
     model = fit(plan, lists, _report)
     save(model, start, args.out)
@@ -134,6 +140,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
             "Start": _name(start),
             "Layers kept": ", ".join(map(str, args.keep_layers)),
             "Averaged with": _name(merge),
+            "Left as they were": _frozen(args.freeze),
             "Share of the start kept": f"{args.keep_start:g}" if args.keep_start else "",
             "Teacher (cross-encoder)": _name(args.teacher),
             "Teachers (sentence encoders)": ", ".join(map(_name, args.panel)),
@@ -155,6 +162,10 @@ def _plain(value: object) -> object:
 
 def _name(folder: Path | None) -> str:
     return folder.resolve().name if folder else ""
+
+
+def _frozen(layers: int | None) -> str:
+    return "" if layers is None else f"the word embeddings and the first {layers} layers"
 
 
 def _source(text: str) -> Source:

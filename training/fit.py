@@ -22,7 +22,7 @@ from training.batch import PairEncoder
 from training.lists import TrainingList
 from training.loop import Loop, Report, Stage
 from training.traps import trap_lists
-from training.weights import Trainee, load_ranker
+from training.weights import Trainee, freeze, load_ranker
 
 # Higher rates made the first shipped model forget what its start knew beyond the training sets.
 DISTIL = Stage("distil", 1e-4, label_share=0.2, pointwise=0.2, final_rate=0.6)
@@ -62,6 +62,9 @@ class Plan:
     work: Path
     keep_start: float = 0.0
     """Share of the start in the finished weights."""
+    freeze: int | None = None
+    """How many of the first layers, and the embeddings with them, stay as they are; None: not even
+    the embeddings."""
 
 
 def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
@@ -70,6 +73,8 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
     model: Any = load_ranker(plan.start, plan.keep_layers, plan.merge)
     dtype = DTYPES[place("cpu", plan.precision, "torch").precision]
     teacher = _teacher(plan.teacher, model.config, dtype) if plan.teacher else None
+    if plan.freeze is not None:
+        freeze(model, plan.freeze)
     trainee = Trainee(model, dtype, AVERAGE)
     encoder = PairEncoder(Tokenizer(plan.start), model.config.pad_token_id or 0)
     checkpoint = plan.work / "checkpoint.pt"

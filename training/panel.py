@@ -18,7 +18,8 @@ from search.types import Document, passage_input
 PAGE = 1024
 """Documents encoded between two savings."""
 
-MAX_TOKENS = 320
+MAX_TOKENS = 192
+"""About as much of a passage as the model in training reads of it, as a rule."""
 
 PROMPTS = "config_sentence_transformers.json"
 

@@ -22,7 +22,7 @@ HELD_OUT = 150
 LABELLED_SHARE, REPEATS = 0.65, 2
 """At most this share of a set's lists are judged queries, each at most so often."""
 
-DOCUMENTS_PER_LIST = 1.3
+DOCUMENTS_PER_LIST = 1.0
 """A corpus is thinned to this: embedding more would cost more time than it gives variety."""
 
 MIN_DOCUMENTS = 2000
