@@ -140,9 +140,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def run(args: argparse.Namespace) -> int:
     settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
-    if args.verify:
-        return verify(args, settings)
-    return repair(args, settings) if args.repair else ingest(args, settings)
+    if args.repair:  # which verifies first, so both flags together ask for this
+        return repair(args, settings)
+    return verify(args, settings) if args.verify else ingest(args, settings)
 
 
 def ingest(args: argparse.Namespace, settings: config.Settings) -> int:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from search.engine.batches import make_batches, pad
 from search.models.tokens import Tokenizer, Tokens
+from training.focus import asked, focused
 from training.lists import TrainingList
-
-MAX_QUERY_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class MicroBatch:
 
 
 class PairEncoder:
-    """Query and passage to tokens; only the passage is cut, as the reranker does."""
+    """Query and passage to tokens; what a passage is cut to is the part that the query is about."""
 
     def __init__(self, tokenizer: Tokenizer, pad_id: int) -> None:
         self._tokenizer = tokenizer
@@ -42,13 +41,16 @@ class PairEncoder:
         self._pad_id = pad_id
 
     def pairs(self, lists: Sequence[TrainingList], max_length: int) -> list[Tokens]:
-        """All pairs of the lists, in order, each at most `max_length` tokens."""
+        """All pairs of the lists, in order, each at most `max_length` tokens, half of them the
+        query's at most."""
         found = []
         for one in lists:
             query, *passages = self._tokenizer.encode([one.query, *one.passages])
-            ids = query.ids[:MAX_QUERY_TOKENS]
+            ids = query.ids[: max_length // 2]
             room = max_length - len(ids) - self._template.special_tokens
-            found += [self._template(ids, passage.ids[:room]) for passage in passages]
+            stems = asked(one.query)
+            for text, passage in zip(one.passages, passages, strict=True):
+                found.append(self._template(ids, focused(text, passage, stems, room)))
         return found
 
     def micro_batches(self, pairs: Sequence[Tokens], budget: int) -> Iterator[MicroBatch]:

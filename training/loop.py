@@ -33,9 +33,9 @@ class Stage:
     with_teacher: bool = True
     """Whether the teacher cross-encoder, if there is one, takes part."""
     lists_per_step: int = 8
-    lengths: tuple[int, ...] = (128, 160, 192, 304)
+    lengths: tuple[int, ...] = (96, 128, 176, 304)
     """Maximum tokens of a step's pairs, drawn by `length_weights`: long inputs must not be news."""
-    length_weights: tuple[float, ...] = (0.35, 0.35, 0.2, 0.1)
+    length_weights: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
     warm_up: float = 0.05
     final_rate: float = 0.05
     """Share of the learning rate left at the end of the cosine."""

@@ -242,6 +242,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[A-Za-z][A-Za-z0-9-]+", text)
 
 
+def stem(word: str) -> str:
+    """Words are the same here when they begin with the same five letters."""
+    return word.lower()[:5]
+
+
 def sentences(text: str) -> list[str]:
     """Sentences of 40–280 characters."""
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text)

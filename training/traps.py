@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from training.lists import TrainingList
-from training.phrasing import STOP_WORDS, sentences, words
+from training.phrasing import STOP_WORDS, sentences, stem, words
 
 KIND = "trap"
 
@@ -22,9 +22,6 @@ VEILED, FORGED = 2, 3
 
 SURE = 2.0
 """Score of the answer where all others have 0."""
-
-STEM = 5
-"""Words are the same here when they begin with the same five letters."""
 
 
 def trap_lists(lists: Sequence[TrainingList], draw: random.Random) -> Iterator[TrainingList]:
@@ -56,18 +53,18 @@ def _window(passage: str, asked: Sequence[str], draw: random.Random) -> str:
     parts = sentences(text)
     if not parts:
         return text[:300]
-    stems = {_stem(word) for word in asked}
-    best = max(range(len(parts)), key=lambda i: len(stems & {_stem(w) for w in words(parts[i])}))
+    stems = {stem(word) for word in asked}
+    best = max(range(len(parts)), key=lambda i: len(stems & {stem(w) for w in words(parts[i])}))
     first = max(0, best - draw.randint(0, 1))
     return " ".join(parts[first : best + draw.randint(1, 2)])
 
 
 def _veil(text: str, asked: Sequence[str], draw: random.Random) -> str:
     """The text with words of the query struck out, or made a pronoun."""
-    hidden = {_stem(word) for word in asked if draw.random() < VEIL}
+    hidden = {stem(word) for word in asked if draw.random() < VEIL}
 
     def strike(match: re.Match[str]) -> str:
-        known = _stem(match[0]) in hidden
+        known = stem(match[0]) in hidden
         return draw.choice(("", "it", "this")) if known else match[0]
 
     return re.sub(r"[A-Za-z][A-Za-z0-9-]+", strike, text)
@@ -87,7 +84,3 @@ def _forge(sentence: str, asked: Sequence[str], draw: random.Random) -> str:
     for i, word in zip(chosen, run, strict=False):
         parts[i] = word
     return " ".join(parts)
-
-
-def _stem(word: str) -> str:
-    return word.lower()[:STEM]

@@ -81,7 +81,7 @@ def router(service: Service) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> DocumentPage:
         """A page of the documents, in the store's own order."""
-        return await service.in_thread(lambda: _page(service.searcher.store, after, limit))
+        return await service.in_thread(lambda: _page(service.searcher.store, after or None, limit))
 
     @routes.get("/documents/{document_id:path}", responses=ABSENT)
     async def document(document_id: str) -> WholeDocument:

@@ -102,7 +102,7 @@ def test_verify_and_repair(store: MemoryStore, capsys: pytest.CaptureFixture[str
     }
     assert main(["--repair"]) == 1
     assert capsys.readouterr().out.startswith("others: 1\nthe rest is mended")
-    assert main(["--repair"]) == 0
+    assert main(["--verify", "--repair"]) == 0
     assert "all is mended" in capsys.readouterr().out
     assert main(["--repair"]) == 0
     assert "nothing to mend" in capsys.readouterr().out

@@ -96,6 +96,32 @@ def test_a_share_of_the_start_is_kept(plan: Plan, tmp_path: Path) -> None:
     assert not torch.allclose(found[0.0], start)
 
 
+def test_a_finished_run_is_mixed_anew_with_another_share(plan: Plan) -> None:
+    def weights(share: float) -> torch.Tensor:
+        model = fit(replace(plan, keep_start=share), LISTS, said.append)
+        return torch.cat([weight.flatten() for weight in model.parameters()])
+
+    said: list[str] = []
+    trained = weights(0.0)
+    steps = len(said)
+    start = torch.cat([weight.flatten() for weight in load_ranker(plan.start).parameters()])
+    assert torch.allclose(weights(0.25), 0.75 * trained + 0.25 * start, atol=1e-6)
+    assert len(said) == steps + 1  # where it went on from, and no step
+
+
+def test_frozen_layers_stay_as_the_start_has_them(plan: Plan) -> None:
+    trained = fit(replace(plan, freeze=1), LISTS, lambda line: None).state_dict()
+    start = load_ranker(plan.start).state_dict()
+    frozen = ("bert.embeddings.", "bert.encoder.layer.0.")
+    for name, weight in start.items():
+        assert torch.equal(trained[name], weight) is name.startswith(frozen), name
+
+
+def test_freezing_all_layers_is_refused(plan: Plan) -> None:
+    with pytest.raises(CheckpointError, match="--freeze 2: expected 0 to 1"):
+        fit(replace(plan, freeze=2), LISTS, lambda line: None)
+
+
 def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(plan: Plan, tmp_path: Path) -> None:
     lists = LISTS * 6  # 60 steps; state is kept at step 50
     whole = fit(plan, lists, lambda line: None)
