@@ -33,7 +33,7 @@ class Stage:
     with_teacher: bool = True
     """Whether the teacher cross-encoder, if there is one, takes part."""
     lists_per_step: int = 8
-    lengths: tuple[int, ...] = (96, 128, 176, 304)
+    lengths: tuple[int, ...] = (80, 112, 160, 304)
     """Maximum tokens of a step's pairs, drawn by `length_weights`: long inputs must not be news."""
     length_weights: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1)
     warm_up: float = 0.05
