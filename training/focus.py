@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
 
 from tokenizers import Encoding
 
-from search.models.tokens import Span
-from training.phrasing import STOP_WORDS, stem, words
+from training.phrasing import STOP_WORDS, most_asked, stem, words
 
 LONGEST_TITLE = 300
 """Characters of a first line that is taken for a title."""
@@ -36,22 +34,16 @@ def focused(text: str, tokens: Encoding, stems: frozenset[str], room: int) -> li
     if len(ids) <= room:
         return ids
     starts = [start for start, _ in tokens.offsets]
-    first_line = text.find("\n") + 1 if text.find("\n", 0, LONGEST_TITLE) > 0 else 0
-    title = ids[: min(bisect_left(starts, first_line), room // 3)]
-    spans = [match.span() for match in _SENTENCE.finditer(text, first_line)]
+    body = text.find("\n", 0, LONGEST_TITLE) + 1
+    title = ids[: min(bisect_left(starts, body), room // 3)]
+    spans = [match.span() for match in _SENTENCE.finditer(text, body)]
     if not spans:  # a title and nothing else
         return ids[:room]
     bounds = [bisect_left(starts, start) for start, _ in spans] + [len(ids)]
     size = room - len(title)
-    first = best = _best(text, spans, stems)
+    first = best = most_asked([text[start:end] for start, end in spans], stems)
     if first and bounds[best + 1] - bounds[first - 1] <= size:
         first -= 1
     while first and len(ids) - bounds[first - 1] <= size:
         first -= 1
     return [*title, *ids[bounds[first] : bounds[first] + size]]
-
-
-def _best(text: str, spans: Sequence[Span], stems: frozenset[str]) -> int:
-    """The first of the sentences with most of `stems`."""
-    found = [len(stems & {stem(w) for w in words(text[start:end])}) for start, end in spans]
-    return found.index(max(found))

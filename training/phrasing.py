@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 
 STOP_WORDS = frozenset(
     [
@@ -245,6 +246,12 @@ def words(text: str) -> list[str]:
 def stem(word: str) -> str:
     """Words are the same here when they begin with the same five letters."""
     return word.lower()[:5]
+
+
+def most_asked(parts: Sequence[str], stems: frozenset[str]) -> int:
+    """The place of the first of these sentences that has most of the stems."""
+    found = [len(stems & {stem(word) for word in words(part)}) for part in parts]
+    return found.index(max(found))
 
 
 def sentences(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from training.lists import TrainingList
-from training.phrasing import STOP_WORDS, sentences, stem, words
+from training.phrasing import STOP_WORDS, most_asked, sentences, stem, words
 
 KIND = "trap"
 
@@ -53,8 +53,7 @@ def _window(passage: str, asked: Sequence[str], draw: random.Random) -> str:
     parts = sentences(text)
     if not parts:
         return text[:300]
-    stems = {stem(word) for word in asked}
-    best = max(range(len(parts)), key=lambda i: len(stems & {stem(w) for w in words(parts[i])}))
+    best = most_asked(parts, frozenset(map(stem, asked)))
     first = max(0, best - draw.randint(0, 1))
     return " ".join(parts[first : best + draw.randint(1, 2)])
 
