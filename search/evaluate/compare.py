@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TOP = 10
 """Documents of each order that are compared, as a page of results shows them."""
 SHOWN = 5
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Judged:
     def verdict(self) -> str:
         """Which is better, if that is more than chance."""
         mean, low, high = self.difference
-        if low <= 0 <= high:
+        if low <= 0 <= high or self.p >= SIGNIFICANT:  # few queries can make a narrow interval
             return "no difference beyond chance"
         return "B is better" if mean > 0 else "A is better"
 

@@ -106,4 +106,4 @@ def _splits_of(folder: Path) -> str:
     found = sorted(str(path.relative_to(folder)) for path in folder.glob("qrels*/*.tsv"))
     if not found:
         return f"{folder} has no qrels at all; expected qrels/test.tsv (BEIR layout)"
-    return f"this folder has {', '.join(found)} (choose with --split and --qrels-dir)"
+    return f"this folder has {', '.join(found)}: give one of these instead"

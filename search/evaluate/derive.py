@@ -1,7 +1,9 @@
 """Runs derived from one pass: any K, blend weight and gate, without scoring anything again.
 
 The rules are those of `search.stages`: a document ranks by its best passage, ties keep the first
-stage's order, and a gated query keeps that order altogether.
+stage's order, and a gated query keeps that order altogether. Two things differ from a search: a
+document that only repeats another's passage is ranked, as judgments name documents, where `search`
+names it beside the other; and a query that the model cannot read is scored all the same.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ def keeps_first_stage(margins: NDArray[np.float64], gate: float | None) -> NDArr
 
 
 def final(passes: Sequence[ScoredQuery], pipeline: Pipeline, blend: Blend) -> dict[str, list[str]]:
-    """The run that `search` with these settings would give; `blend` is the model's own."""
+    """The run of the whole pipeline with these settings; `blend` is the model's own."""
     k = pipeline.candidates
     kept = keeps_first_stage(margins(passes, k, blend), pipeline.gate)
     scaled = blend.with_first_stage(pipeline.blend)

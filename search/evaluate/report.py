@@ -119,7 +119,7 @@ def build(
     kept = derive.keeps_first_stage(derive.margins(passes, k, blend), pipeline.gate)
     gains = final[MAIN] - first[MAIN]
     main = Metrics(task.qrels, [MAIN])
-    without_positive = task.without_positive(min_grade)
+    without_positive = task.without_positive()  # of nDCG, which counts every grade
     positive = np.array([query_id not in set(without_positive) for query_id in task.qrels])
     return Report(
         name=task.name,
@@ -146,7 +146,7 @@ def _rows(
     full_depth: str,
     seed: int,
 ) -> tuple[Row, ...]:
-    tested = [m for m in measures if not (m.startswith("R") and m.endswith(full_depth))]
+    tested = [m for m in measures if not (m.startswith(("R@", "R(")) and m.endswith(full_depth))]
     raw = [randomization_test(final[m] - first[m], seed) for m in tested]
     p_values = dict(zip(tested, holm(raw), strict=True))
     return tuple(

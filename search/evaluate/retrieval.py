@@ -75,9 +75,9 @@ def check_depth(deepest: int, settings: Settings) -> None:
     """Deeper than the store's fusion looks, a shallower K would not be a cut of the deepest one."""
     if settings.retrieval == "hybrid" and deepest > FUSION_DEPTH:
         raise InputError(
-            f"--k {deepest}: hybrid retrieval fuses the top {FUSION_DEPTH} of each ranking, and a "
-            "deeper K would change the shallower ones; "
-            f"use at most {FUSION_DEPTH}, or --retrieval near_text"
+            f"{deepest} candidates a query: hybrid retrieval fuses the top {FUSION_DEPTH} of each "
+            "ranking, and a deeper K would change the shallower ones; use at most "
+            f"{FUSION_DEPTH} (--k, or the setting candidates), or the setting retrieval: near_text"
         )
 
 

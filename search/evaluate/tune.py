@@ -45,7 +45,7 @@ class HeldOut:
     @property
     def below(self) -> bool:
         """Whether the pipeline is below its first stage by more than noise."""
-        return self.difference.high < 0
+        return self.difference.low < self.difference.high < 0  # one query is no evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,21 @@ class Tuning:
     held_out: tuple[HeldOut, ...] = ()
 
 
-def held_out_blends(dev: Passes, k: int, min_grade: int) -> list[Blend]:
-    """For each dev set the blend fitted on all the others; of a single set, on itself."""
+def held_out_blends(
+    dev: Passes, k: int, min_grade: int, calibrate_on: Passes | None = None
+) -> list[Blend]:
+    """For each dev set the blend fitted on all the others; of a single set, on itself.
+
+    `calibrate_on` as in `fit_blend`: log-odds, and so a gate, must mean here what they mean in the
+    blend that is written. They change no order, so that the held-out set may be among these.
+    """
+
+    def fitted(sets: Passes) -> Blend:
+        return fit_blend(sets, k, min_grade, calibrate_on=calibrate_on)
+
     if len(dev) == 1:
-        return [fit_blend(dev, k, min_grade)]
-    return [fit_blend([*dev[:i], *dev[i + 1 :]], k, min_grade) for i in range(len(dev))]
+        return [fitted(dev)]
+    return [fitted([*dev[:i], *dev[i + 1 :]]) for i in range(len(dev))]
 
 
 def tune(

@@ -13,7 +13,7 @@ from search.errors import InputError
 from search.evaluate import calibration, report, writing
 from search.evaluate.calibration import Calibration
 from search.evaluate.data import Task, read_files, read_folder
-from search.evaluate.fit import fit_blend
+from search.evaluate.fit import Passes, fit_blend
 from search.evaluate.report import Report
 from search.evaluate.session import Pass, Session
 from search.evaluate.tune import Tuning, held_out_blends, tune
@@ -121,7 +121,7 @@ def _tune(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Tu
     ks = sorted(set.intersection(*(set(p.ks) for p in dev)))
     passes = [(p.task, p.scored) for p in dev]
     if args.write_model:
-        blends = held_out_blends(passes, max(ks), args.min_grade)
+        blends = held_out_blends(passes, max(ks), args.min_grade, _fully_judged(dev, args))
     else:
         blends = [session.blend] * len(passes)
     tuning = tune(passes, blends, ks, args.blends, args.bound)
@@ -132,10 +132,14 @@ def _tune(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Tu
 def _fit(session: Session, dev: Sequence[Pass], args: argparse.Namespace) -> Blend:
     """The blend of all dev sets together; its log-odds are those of the fully judged ones."""
     k = min(session.pipeline(p).candidates for p in dev)
-    judged = {folder.resolve().name for folder in args.judged or ()}
-    full = [(p.task, p.scored) for p in dev if p.task.name in judged]
     passes = [(p.task, p.scored) for p in dev]
-    return fit_blend(passes, k, args.min_grade, session.embedding, full or None)
+    return fit_blend(passes, k, args.min_grade, session.embedding, _fully_judged(dev, args))
+
+
+def _fully_judged(dev: Sequence[Pass], args: argparse.Namespace) -> Passes | None:
+    """The dev sets that --judged names; None: all."""
+    judged = {folder.resolve().name for folder in args.judged or ()}
+    return [(p.task, p.scored) for p in dev if p.task.name in judged] or None
 
 
 def _measure(
@@ -155,8 +159,9 @@ def _measure(
 def _outcomes(
     session: Session, p: Pass, blend: Blend, min_grade: int
 ) -> tuple[calibration.Values, calibration.Values]:
-    k = session.pipeline(p).candidates
-    return calibration.outcomes(p.task, p.scored, k, blend, min_grade)
+    pipeline = session.pipeline(p)
+    shown = blend.with_first_stage(pipeline.blend)  # what a search gives with these settings
+    return calibration.outcomes(p.task, p.scored, pipeline.candidates, shown, min_grade)
 
 
 def _report(session: Session, p: Pass, args: argparse.Namespace) -> Report:

@@ -18,6 +18,7 @@ if __name__ == "__main__":
 import config
 from search.errors import InputError, MissingExtra
 from search.evaluate import versions
+from search.evaluate.arguments import CACHE
 from search.models.registry import CURRENT, SHIPPED, Registry
 from search.models.version import Version
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from search.evaluate.progress import Shown
 
 PROG = "python -m search.models"
-EVALUATION = Path(".search/evaluate")
 EPILOG = """\
 examples:
   %(prog)s add clinic my-model --judged my-set      # a copy, checked; probabilities fitted
@@ -118,7 +118,7 @@ def _add_trial(parser: argparse.ArgumentParser) -> None:
 def _add_split(parser: argparse.ArgumentParser, default: str, what: str) -> None:
     parser.add_argument("--split", default=default, help=f"the qrels {what} (default {default})")
     parser.add_argument(
-        "--cache", type=Path, default=EVALUATION, metavar="FOLDER",
+        "--cache", type=Path, default=CACHE, metavar="FOLDER",
         help="keeps stores and scores (default %(default)s)",
     )  # fmt: skip
 

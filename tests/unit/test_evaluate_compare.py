@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import config
 from search.errors import InputError
-from search.evaluate.compare import Orders, agreement, from_log, kendall, over_store
+from search.evaluate.compare import Judged, Orders, agreement, from_log, kendall, over_store
 from search.rerank import Blend
 from search.rerank.provider import RerankerProvider
 
@@ -55,6 +56,14 @@ def test_the_queries_that_differ_most_come_first() -> None:
     assert (found.queries, found.unscored, found.top_changed) == (12, 2, 1)
     assert [one.query for one in found.furthest] == ["turned", "near"]
     assert found.tau == pytest.approx((10 - 1 + 1 / 3) / 12)
+
+
+def test_one_query_makes_no_winner() -> None:
+    one = Judged("set", 1, 0.5, 0.4, 0.6, (0.2, 0.2, 0.2), 1.0, 1, 0)
+    assert one.verdict == "no difference beyond chance"
+    many = replace(one, queries=100, difference=(0.2, 0.1, 0.3), p=0.001)
+    assert many.verdict == "B is better"
+    assert replace(many, difference=(-0.2, -0.3, -0.1)).verdict == "A is better"
 
 
 def test_without_a_document_there_is_nothing_to_compare() -> None:

@@ -66,6 +66,23 @@ def test_each_set_is_judged_by_a_blend_that_has_not_seen_it() -> None:
     assert rows[1].difference.mean == pytest.approx(rows[1].pipeline - rows[1].first)
 
 
+def test_a_gate_means_in_tuning_what_it_means_in_the_blend_that_is_written() -> None:
+    full = (MADE, scored(MADE, signal=INFORMATIVE))
+    sparse = [
+        (
+            replace(made, name=f"sparse {made.name}",
+                qrels={q: dict(list(g.items())[:1]) for q, g in made.qrels.items()}),
+            scored(made, signal=INFORMATIVE),
+        )
+        for made in (task(80, seed=5, name="a"), task(80, seed=6, name="b"))
+    ]  # fmt: skip
+    dev = [full, *sparse]
+    written = fit_blend(dev, 20, calibrate_on=[full]).first_stage(fused=0.9, cosine=0.7, bm25=9.0)
+    for blend in held_out_blends(dev, 20, 1, [full]):
+        found = blend.first_stage(fused=0.9, cosine=0.7, bm25=9.0)
+        assert found == pytest.approx(written, abs=0.3)
+
+
 def test_without_a_relevant_candidate_there_is_nothing_to_fit() -> None:
     empty = replace(MADE, qrels={q: {"elsewhere": 1} for q in MADE.qrels})
     with pytest.raises(InputError, match="no query has a relevant candidate"):

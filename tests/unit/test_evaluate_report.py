@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ir_measures
@@ -12,14 +14,15 @@ import numpy as np
 import pytest
 from evaluate_data import scored, task
 
-from search.evaluate import export, plots, report, tables, tune
+from search.evaluate import derive, export, plots, report, tables, tune
 from search.evaluate.calibration import measure
 from search.evaluate.data import Task
 from search.evaluate.derive import Pipeline
 from search.evaluate.metrics import MAIN, Metrics
 from search.evaluate.report import Report
+from search.evaluate.session import Pass
 from search.evaluate.significance import randomization_test
-from search.evaluate.work import Outcome
+from search.evaluate.work import Outcome, _measure
 from search.rerank import Blend
 from search.rerank.blend import Formula
 
@@ -119,6 +122,34 @@ def test_queries_without_a_relevant_document_count_as_zero_and_are_reported(
     text = printed(tables.report(found), capsys)
     assert "2 queries have no relevant document and count as 0" in text
     assert "4 queries have no judgments in this split" in text
+
+
+def test_a_grade_too_low_for_rr_still_counts_in_ndcg() -> None:
+    qrels = {**MADE.qrels, "q0": {"d1": 1}}
+    found = report.build(
+        replace(MADE, qrels=qrels), PASSES, PIPELINE, MODEL, ks=KS, weights=(), min_grade=2
+    )
+    assert found.without_positive == ()
+    assert found.rows[0].first_positive == found.rows[0].first.mean
+
+
+def test_all_but_the_recall_of_all_candidates_is_tested() -> None:
+    untested = [row.metric for row in build(candidates=5).rows if row.p is None]
+    assert untested == ["R@5"]
+
+
+def test_probabilities_are_measured_as_a_search_with_these_settings_gives_them() -> None:
+    passed = Pass(MADE, PASSES, KS)
+
+    def strong(factor: float) -> int:
+        session: Any = SimpleNamespace(pipeline=lambda _: Pipeline(20, factor))
+        [found] = _measure(session, [passed], MODEL, "", Namespace(min_grade=1)).values()
+        return found.bands[0].documents
+
+    expected = MODEL.with_first_stage(0)
+    shown = [p for one in PASSES for p in derive.best_log_odds(one, 20, expected).values()]
+    assert strong(0.0) < strong(1.0)
+    assert strong(0.0) <= sum(log_odds > np.log(0.8 / 0.2) for log_odds in shown)
 
 
 def test_a_reranker_no_better_than_chance_is_called_out(
