@@ -26,7 +26,8 @@ examples:
 then fit its calibration and blend: python -m search.evaluate --help
 
 A killed run goes on where it was: give the same command again (WORK refuses any other). Everything
-but the finished folder is in WORK, which may be deleted afterwards.
+but the finished folder is in WORK, which may be deleted afterwards. Of a set without a dev split,
+WORK/SET.dev.tsv has judgments that were kept back: search.evaluate reads them as SET/qrels/dev.tsv.
 """
 
 
@@ -93,14 +94,15 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 def _train(args: argparse.Namespace, argv: list[str]) -> int:
     sources = [_source(text) for text in args.data]
-    work = args.work or args.out.with_name(args.out.name + ".work")
+    out = args.out.resolve()
+    work = args.work or out.with_name(out.name + ".work")
     try:
         work.mkdir(parents=True, exist_ok=True)
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be made: {error.strerror}") from None
-    from config import load
-    from search.embed import load_embedder
+    from config import change, load
+    from search.embed import PACKAGED, load_embedder
 
     try:
         from training.card import write_card
@@ -112,13 +114,15 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
 
     # What these say matters only once the training is done.
     apart = {n: value for n, value in vars(args).items() if n not in ("out", "work", "keep_start")}
-    claim(work, {name: _plain(value) for name, value in apart.items()})
     settings = load(environment=os.environ)
+    apart |= {n: getattr(settings, n) for n in ("embedding_model", "embedding_max_tokens")}
+    claim(work, {name: _plain(value) for name, value in apart.items()})
     embedder = load_embedder(settings)
-    start = args.start or embedder.folder
+    packaged = load_embedder(change(settings, embedding_model=PACKAGED)).folder
+    start = args.start or packaged
     panel = load_panel(args.panel)
     lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report, panel)
-    merge = embedder.folder if args.merge == Path("packaged") else args.merge
+    merge = packaged if args.merge == Path("packaged") else args.merge
     plan = Plan(
         start,
         args.keep_layers,
@@ -137,6 +141,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
         args.out,
         shlex.join(["python", "-m", "training", *argv]),
         {
+            "First stage": f"{embedder.info.name} and BM25, fused",
             "Start": _name(start),
             "Layers kept": ", ".join(map(str, args.keep_layers)),
             "Averaged with": _name(merge),

@@ -31,10 +31,10 @@ its logit and the first stage's scores become the log-odds that order the docume
 {origins}
 - Lists of {size} passages: {lists} ({kinds})
 
-Negatives come from the first stage (all-MiniLM-L6-v2 and BM25, fused): its head, its tail,
-the same topic's other documents, and random ones. The loss is listwise against the teachers'
-opinion (the first stage's and those named above) mixed with the label, plus a pointwise part; the
-weights are a running average, half of it from before the keyword traps of the last stage.
+Negatives come from the first stage: its head, its tail, the same topic's other documents, and
+random ones. The loss is listwise against the teachers' opinion (the first stage's and those named
+above) mixed with the label, plus a pointwise part; the weights are a running average, half of it
+from before the keyword traps of the last stage.
 
 ## Data
 

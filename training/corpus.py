@@ -38,12 +38,15 @@ class TrainingSet:
         }
 
     def without(self, query_ids: set[str]) -> TrainingSet:
-        """The same set less these queries."""
-        return replace(self, qrels={i: g for i, g in self.qrels.items() if i not in query_ids})
+        """The same set less these queries, and less the documents that they alone judge."""
+        kept = {i: grades for i, grades in self.qrels.items() if i not in query_ids}
+        gone = {d for i in query_ids for d in self.qrels[i]} - {d for g in kept.values() for d in g}
+        documents = {i: document for i, document in self.documents.items() if i not in gone}
+        return replace(self, documents=documents, qrels=kept)
 
 
 def read_set(folder: Path, split: str, max_documents: int, draw: random.Random) -> TrainingSet:
-    """A BEIR folder, its corpus thinned to at most `max_documents`.
+    """A BEIR folder, its corpus thinned to at most `max_documents`, of judged topics first.
 
     Documents that only another split judges are left out (they are that split's to be tested on);
     those that nothing judges stay. Raises InputError for a folder that is not in BEIR layout.
@@ -58,25 +61,31 @@ def read_set(folder: Path, split: str, max_documents: int, draw: random.Random) 
         for grades in read_folder(folder, path.stem).qrels.values()
         for i in grades
     }
-    metadata = {r["_id"]: r.get("metadata") or {} for r in _records(folder / "queries.jsonl")}
+    metadata = {str(r["_id"]): r.get("metadata") or {} for r in _records(folder / "queries.jsonl")}
     documents = [
         Document(str(r["_id"]), str(r.get("title") or ""), str(r["text"]))
         for r in _records(folder / "corpus.jsonl")
-        if r["_id"] in ours or r["_id"] not in theirs
+        if str(r["_id"]) in ours or str(r["_id"]) not in theirs
     ]
     if len(documents) > max_documents:
-        documents = _thinned(documents, max_documents, draw)
+        documents = _thinned(documents, max_documents, ours, draw)
     by_id = {document.id: document for document in documents}
     return TrainingSet(task.name, by_id, task.queries, metadata, task.qrels)
 
 
-def _thinned(documents: list[Document], count: int, draw: random.Random) -> list[Document]:
-    """About `count` documents, whole topics (titles) at a time: siblings are the best negatives."""
+def _thinned(
+    documents: list[Document], count: int, judged: set[str], draw: random.Random
+) -> list[Document]:
+    """`count` documents, whole topics (titles) at a time: siblings are the best negatives.
+
+    Topics with a judged document come first: without it, a query has no answer to learn from.
+    """
     by_title: dict[str, list[Document]] = {}
     for document in documents:
         by_title.setdefault(document.title or document.id, []).append(document)
     titles = list(by_title)
     draw.shuffle(titles)
+    titles.sort(key=lambda title: not any(document.id in judged for document in by_title[title]))
     kept: list[Document] = []
     for title in titles:
         if len(kept) >= count:

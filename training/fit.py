@@ -18,11 +18,13 @@ from search.engine.torch_model import DTYPES
 from search.errors import CheckpointError, InputError
 from search.models.folder import read_json
 from search.models.tokens import Tokenizer
+from search.models.version import BLEND
 from training.batch import PairEncoder
 from training.lists import TrainingList
 from training.loop import Loop, Report, Stage
+from training.recipe import CHECKPOINT, UNSETTLED
 from training.traps import trap_lists
-from training.weights import Trainee, freeze, load_ranker
+from training.weights import Trainee, freeze, has_head, load_ranker
 
 # Higher rates made the first shipped model forget what its start knew beyond the training sets.
 DISTIL = Stage("distil", 1e-4, label_share=0.2, pointwise=0.2, final_rate=0.6)
@@ -43,6 +45,9 @@ TRAPS = 0.4
 SETTLED = 0.5
 """Share of the last stage in the finished weights. Traps alone make a model wary of plain answers
 in the query's own words; half of each keeps both lessons (tests/benchmarks/training.md)."""
+
+FEWEST = 32
+"""Lists without which no stage could take a few steps."""
 
 TRAPPED_KINDS = ("labelled", "reworded")
 """Questions, as people ask them: a title or a sentence of the text itself can be no trap."""
@@ -68,7 +73,21 @@ class Plan:
 
 
 def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
-    """The trained model (fp32, averaged weights); goes on from `work/checkpoint.pt`, if there."""
+    """The trained model (fp32, averaged weights); goes on from `work/checkpoint.pt`, if there.
+
+    Raises InputError where there is too little to train on, or no reranker to keep a share of.
+    """
+    if len(lists) < FEWEST:
+        raise InputError(
+            f"found {len(lists)} lists to train on, expected at least {FEWEST}: give more --data, "
+            "or ask for more lists of it (DIR=LISTS)"
+        )
+    if plan.keep_start and not has_head(plan.start):
+        raise InputError(
+            f"--keep-start {plan.keep_start:g}: {plan.start} is no reranker (it has no "
+            "classifier), so that nothing of it can be kept: leave the option out, or give another "
+            "--start"
+        )
     torch.manual_seed(0)
     model: Any = load_ranker(plan.start, plan.keep_layers, plan.merge)
     dtype = DTYPES[place("cpu", plan.precision, "torch").precision]
@@ -77,10 +96,10 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
         freeze(model, plan.freeze)
     trainee = Trainee(model, dtype, AVERAGE)
     encoder = PairEncoder(Tokenizer(plan.start), model.config.pad_token_id or 0)
-    checkpoint = plan.work / "checkpoint.pt"
+    checkpoint = plan.work / CHECKPOINT
     loop = Loop(trainee, encoder, teacher, checkpoint, report)
     reached, step = _resume(checkpoint, trainee, report)
-    unsettled = plan.work / "unsettled.safetensors"
+    unsettled = plan.work / UNSETTLED
     for number, (stage, part) in enumerate(zip(STAGES, parts(plan, lists), strict=True)):
         if len(part) >= stage.lists_per_step and number >= reached:
             first = step if number == reached else 0
@@ -105,10 +124,13 @@ def mix(model: Any, other: Mapping[str, torch.Tensor], share: float) -> None:
 
 
 def parts(plan: Plan, lists: list[TrainingList]) -> tuple[list[TrainingList], ...]:
-    """The lists of each stage: none to distil without a teacher, traps among the last ones."""
+    """The lists of each stage: none to distil without a teacher, traps among the last ones.
+
+    Of few lists, the first stage gets half at most, and the last half of the rest.
+    """
     draw = random.Random(0)
-    distil = plan.distil_lists if plan.teacher else 0
-    settle = max(distil, len(lists) - plan.settle_lists)
+    distil = min(plan.distil_lists, len(lists) // 2) if plan.teacher else 0
+    settle = len(lists) - min(plan.settle_lists, (len(lists) - distil) // 2)
     questions = [one for one in lists if one.kind in TRAPPED_KINDS]
     draw.shuffle(questions)
     last = lists[settle:]
@@ -145,8 +167,12 @@ def _teacher(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module:
 
 
 def save(model: Any, start: Path, out: Path) -> None:
-    """A standard Hugging Face folder: config, fp16 safetensors, tokenizer without fixed padding."""
+    """A standard Hugging Face folder: config, fp16 safetensors, tokenizer without fixed padding.
+
+    A blend that lies there was fitted for other weights, and is removed.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    (out / BLEND).unlink(missing_ok=True)
     model.config.id2label, model.config.label2id = {0: "relevance"}, {"relevance": 0}
     model.half().save_pretrained(out)
     tokenizer = read_json(start / "tokenizer.json") | {"padding": None, "truncation": None}

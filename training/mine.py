@@ -60,7 +60,11 @@ class Miner:
                 self._by_title.setdefault(document.title, []).append(document.id)
 
     def fill(self, report: Callable[[str], None]) -> None:
-        """Embed what the store does not hold yet; a killed run goes on where it was."""
+        """Embed what the store does not hold yet; a killed run goes on where it was.
+
+        What it holds of a corpus that has changed since is removed.
+        """
+        self._store.delete([i for i in self._store.ids() if i not in self._data.documents])
         for start in range(0, len(self._ids), PAGE):
             page = self._ids[start : start + PAGE]
             held = self._store.stored(page)

@@ -65,7 +65,7 @@ def labelled(data: TrainingSet, limit: int, draw: random.Random) -> Iterator[Exa
 def _phrased(
     text: str, relevant: tuple[str, ...], metadata: Mapping[str, Any], draw: random.Random
 ) -> Example:
-    answers = tuple(map(str, metadata.get("answers", ())))
+    answers = _answers(metadata.get("answers"))
     topic, aspect = str(metadata.get("focus", "")), str(metadata.get("qtype", ""))
     other = reword(topic, aspect, draw) if topic and draw.random() < REWORDED else None
     if other is not None:
@@ -78,6 +78,12 @@ def _phrased(
     elif chance < RAMBLING + BARE_KEYWORDS:
         text = keywords(text)
     return Example(text, "labelled", relevant, answers=answers)
+
+
+def _answers(found: object) -> tuple[str, ...]:
+    """The strings that answer a query, in whatever form its record has them."""
+    several = found if isinstance(found, list) else [found]
+    return tuple(str(answer) for answer in several if answer not in (None, ""))
 
 
 def made(documents: Sequence[Document], count: int, draw: random.Random) -> Iterator[Example]:

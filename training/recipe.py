@@ -27,6 +27,9 @@ DOCUMENTS_PER_LIST = 1.0
 
 MIN_DOCUMENTS = 2000
 
+CHECKPOINT, UNSETTLED = "checkpoint.pt", "unsettled.safetensors"
+"""In the work folder: where a run is, and the weights before its last stage."""
+
 Report = Callable[[str], None]
 
 
@@ -54,7 +57,7 @@ def claim(work: Path, arguments: Mapping[str, object]) -> None:
                 f"{before.get(name)!r} there, {arguments[name]!r} now): give those again, "
                 "or another --work, or delete it"
             )
-    elif (work / "lists.jsonl").is_file() or (work / "checkpoint.pt").is_file():
+    elif (work / "lists.jsonl").is_file() or (work / CHECKPOINT).is_file():
         raise InputError(
             f"{work}: holds work of unknown arguments (no {path.name} in it): "
             "give another --work, or delete it"
@@ -74,12 +77,20 @@ def mined(
 ) -> list[TrainingList]:
     """The lists of all sources, shuffled; kept in `work/lists.jsonl` and read from there next time.
 
-    The judgments of held-out queries go to `work/SET.dev.tsv`, for `search.evaluate`.
+    The judgments of held-out queries go to `work/SET.dev.tsv`, for `search.evaluate`. What was
+    trained on other lists is removed. Raises InputError where two sources have one name.
     """
+    names = [source.folder.resolve().name for source in sources]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"--data: folders must differ in name, which stores go by: {', '.join(names)}"
+        )
     path = work / "lists.jsonl"
     if path.is_file():
         report(f"using the lists mined before: {path} (delete it to mine anew)")
         return read_lists(path)
+    for name in (CHECKPOINT, UNSETTLED):
+        (work / name).unlink(missing_ok=True)
     lists: list[TrainingList] = []
     for source in sources:
         draw = random.Random(f"{seed} {source.folder.resolve().name}")

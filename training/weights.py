@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from search.errors import CheckpointError
+from search.models.folder import weight_files
+from search.models.weights import Weights
 
 
 def load_ranker(
@@ -71,6 +73,11 @@ def _merge(model: Any, folder: Path) -> None:
         )
     for name in shared:
         ours[name].lerp_(theirs[name], 0.5)
+
+
+def has_head(folder: Path) -> bool:
+    """Whether this checkpoint's weights hold a classifier: it scores pairs already."""
+    return any(name.startswith("classifier.") for name in Weights(weight_files(folder)))
 
 
 def freeze(model: Any, layers: int) -> None:

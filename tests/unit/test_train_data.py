@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from training.lists import TrainingList, read_lists, write_lists
 from training.mine import Miner, overlap, z_scores
 from training.panel import Opinion
 from training.queries import Example
-from training.recipe import Source, claim, mined
+from training.recipe import CHECKPOINT, Source, claim, mined
 
 TOPICS = ("gout", "asthma", "migraine", "anaemia", "eczema", "measles", "rabies", "scurvy")
 ASPECTS = {
@@ -74,6 +75,38 @@ def test_a_corpus_is_thinned_by_whole_topics(folder: Path) -> None:
     assert {titles.count(t) for t in titles} == {4}
 
 
+def test_thinning_keeps_the_documents_that_queries_ask_for(folder: Path) -> None:
+    with (folder / "corpus.jsonl").open("a") as file:
+        for i in range(200):
+            file.write(json.dumps({"_id": f"x{i}", "title": f"other {i}", "text": "no one asks"}))
+            file.write("\n")
+    data = read_set(folder, "train", 40, random.Random(0))
+    assert sum(not i.startswith("x") for i in data.documents) == 28  # all that train judges
+    assert len(data.documents) == 40
+
+
+def test_ids_may_be_numbers(folder: Path) -> None:
+    corpus = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    number = {record["_id"]: n for n, record in enumerate(corpus)}
+    for record in corpus:
+        record["_id"] = number[record["_id"]]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)) + "\n")
+    for path in (folder / "qrels").glob("*.tsv"):
+        header, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+        rows = [[query, str(number[document]), grade] for query, document, grade in rows]
+        path.write_text("\n".join(map("\t".join, [header, *rows])) + "\n")
+    data = read_set(folder, "train", 1000, random.Random(0))
+    assert set(data.documents) == {str(n) for i, n in number.items() if "scurvy" not in i}
+
+
+def test_what_was_held_out_leaves_no_trace_in_the_corpus(folder: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    shared = {**data.qrels, "q-gout-causes": {"gout-causes": 1, "rabies-causes": 1}}
+    left = replace(data, qrels=shared).without({"q-gout-causes", "q-asthma-causes"})
+    assert data.documents.keys() - left.documents.keys() == {"gout-causes", "asthma-causes"}
+    assert data.qrels.keys() - left.qrels.keys() == {"q-gout-causes", "q-asthma-causes"}
+
+
 def test_a_broken_corpus_line_is_named(folder: Path) -> None:
     with (folder / "corpus.jsonl").open("a") as file:
         file.write('{"_id": "x"}\n')
@@ -92,6 +125,18 @@ def test_a_list_leads_with_the_answer_and_knows_its_siblings(folder: Path, tmp_p
     assert len(one.scores) == 6
     assert any(passage.startswith("gout\n") for passage in one.passages[1:])
     assert one.scores[0] > min(one.scores)
+
+
+def test_a_store_of_an_earlier_corpus_is_brought_up_to_date(folder: Path, tmp_path: Path) -> None:
+    data = read_set(folder, "train", 1000, random.Random(0))
+    Miner(data, tmp_path / "toy.db", LetterEmbedder(), random.Random(0)).fill(lambda line: None)
+    fewer = {i: d for i, d in data.documents.items() if not i.startswith("gout")}
+    again = replace(data, documents=fewer, qrels={})
+    miner = Miner(again, tmp_path / "toy.db", LetterEmbedder(), random.Random(0))
+    miner.fill(lambda line: None)
+    examples = [Example("causes of gout", "labelled", ("rabies-causes",))] * 5
+    for one in miner.lists(examples, size=6):
+        assert not any(passage.startswith("gout") for passage in one.passages)
 
 
 def test_what_holds_the_answer_or_repeats_it_is_no_negative(folder: Path, tmp_path: Path) -> None:
@@ -173,11 +218,23 @@ def test_mining_is_kept_and_holds_out_queries_without_a_dev_split(
     again = mined(sources, "train", 5, 1, work, LetterEmbedder(), said.append)
     assert again == first
     assert "using the lists mined before" in said[-1]
+    (work / CHECKPOINT).write_text("trained on these lists")
+    (work / "lists.jsonl").unlink()
+    assert mined(sources, "train", 5, 1, work, LetterEmbedder(), said.append) == first
+    assert not (work / CHECKPOINT).exists()
+
+
+def test_two_folders_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "toy"
+    with pytest.raises(InputError, match="must differ in name, which stores go by: toy, toy"):
+        mined(
+            [Source(folder, 5), Source(other, 5)], "train", 5, 1, tmp_path, LetterEmbedder(), print
+        )
 
 
 def test_too_small_a_corpus_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match="found 28 documents; lists of 8 passages need at least 32"
+        InputError, match="found 23 documents; lists of 8 passages need at least 32"
     ):
         mined([Source(folder, 5)], "train", 8, 1, tmp_path, LetterEmbedder(), print)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_folders import write_json, write_tokenizer
-from transformers import AutoModelForSequenceClassification, BertConfig
+from transformers import AutoModelForSequenceClassification, BertConfig, BertModel
 from transformers import BertForSequenceClassification as Ranker
 
 from search.errors import CheckpointError, InputError
@@ -152,8 +152,9 @@ def test_the_teacher_is_followed_where_the_first_stage_says_nothing(
     told = logits(load_ranker(teacher), teacher, LISTS[0].passages)
     quick = replace(DISTIL, learning_rate=5e-3)
     monkeypatch.setattr("training.fit.STAGES", (quick, RANK, SETTLE))
-    lists = [replace(one, scores=(0.0,) * 4) for one in LISTS[::2]] * 4
-    model = fit(replace(plan, teacher=teacher, distil_lists=len(lists)), lists, lambda line: None)
+    lists = [replace(one, scores=(0.0,) * 4) for one in LISTS[::2]] * 8
+    plan = replace(plan, teacher=teacher, distil_lists=len(lists))  # half of them is the most
+    model = fit(plan, lists, lambda line: None)
     assert spread(logits(load_ranker(plan.start), plan.start, LISTS[0].passages), told) < -0.99
     assert spread(logits(model, plan.start, LISTS[0].passages), told) > 0.5
 
@@ -203,20 +204,23 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_models_checkpoint_is_refused(plan: Plan, tmp_path: Path) -> None:
-    fit(plan, LISTS[:16], lambda line: None)
+    fit(plan, LISTS[:32], lambda line: None)
     other = replace(plan, start=write_start(tmp_path / "deep", layers=3))
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        fit(other, LISTS[:16], lambda line: None)
+        fit(other, LISTS[:32], lambda line: None)
 
 
 def test_what_is_saved_loads_as_an_ordinary_folder(plan: Plan, tmp_path: Path) -> None:
     model = load_ranker(plan.start)
     expected = logits(model, plan.start, ANSWERS)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "rerank.json").write_text("fitted for the weights that were here")
     save(model, plan.start, tmp_path / "out")
     again = AutoModelForSequenceClassification.from_pretrained(
         tmp_path / "out", dtype=torch.float32
     )
     assert again.config.num_labels == 1
+    assert not (tmp_path / "out" / "rerank.json").exists()
     assert torch.allclose(logits(again, tmp_path / "out", ANSWERS), expected, atol=1e-3)
 
 
@@ -245,6 +249,22 @@ def test_the_rate_warms_up_and_ends_at_its_share() -> None:
 def test_stages_share_out_the_lists(plan: Plan) -> None:
     counts = [len(part) for part in parts(replace(plan, settle_lists=20), LISTS)]
     assert counts == [0, 60, 20]  # one-word questions: no traps can be made of them
+
+
+def test_few_lists_still_give_every_stage_its_part(plan: Plan, tmp_path: Path) -> None:
+    usual = replace(plan, settle_lists=1200, distil_lists=1440)
+    assert [len(part) for part in parts(usual, LISTS)] == [0, 40, 40]
+    taught = replace(usual, teacher=tmp_path)
+    assert [len(part) for part in parts(taught, LISTS)] == [40, 20, 20]
+    with pytest.raises(InputError, match="found 31 lists to train on, expected at least 32"):
+        fit(usual, LISTS[:31], lambda line: None)
+
+
+def test_only_a_reranker_can_be_kept_a_share_of(plan: Plan, tmp_path: Path) -> None:
+    start = write_start(tmp_path / "encoder")
+    BertModel.from_pretrained(start).save_pretrained(start)
+    with pytest.raises(InputError, match="is no reranker"):
+        fit(replace(plan, start=start, keep_start=0.5), LISTS, lambda line: None)
 
 
 def test_the_result_lies_halfway_between_before_and_after_the_traps(plan: Plan) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from search.types import Document
 from training.corpus import TrainingSet
 from training.phrasing import keywords, ramble, reword, sentences
@@ -73,3 +75,12 @@ def test_a_sentence_query_is_cut_out_of_its_passage() -> None:
 def test_sentences_are_neither_crumbs_nor_pages() -> None:
     assert len(sentences(PROSE)) == 3
     assert sentences("Short. Also short.") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(None, ()), ("Berlin", ("Berlin",)), (["a", "", 3], ("a", "3")), ([], ())],
+)
+def test_answers_may_be_written_in_several_ways(written: object, read: tuple[str, ...]) -> None:
+    [example, *_] = labelled(a_set(answers=written), limit=3, draw=random.Random(0))
+    assert example.answers == read
