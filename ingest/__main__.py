@@ -20,7 +20,7 @@ if (
     del sys.path[0]
 
 import config
-from ingest.read.source import Options
+from ingest.read.source import Options, check_encoding
 from ingest.read.walk import FORMATS, check_inputs, total_bytes
 from ingest.rejects import check_rejects
 from search.errors import InputError
@@ -140,6 +140,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def run(args: argparse.Namespace) -> int:
     settings = config.load({"store": args.store} | config.parse_set(args.set), os.environ)
+    if args.paths and (args.verify or args.repair):
+        raise InputError(
+            f"--{'repair' if args.repair else 'verify'} is for the whole store and takes no PATH; "
+            f"found {args.paths[0]}: leave it out, or ingest it in a run of its own"
+        )
     if args.repair:  # which verifies first, so both flags together ask for this
         return repair(args, settings)
     return verify(args, settings) if args.verify else ingest(args, settings)
@@ -222,18 +227,13 @@ def report(args: argparse.Namespace, result: Summary) -> None:
 def check_usage(args: argparse.Namespace) -> None:
     """InputError for flags that cannot mean anything."""
     if not args.paths:
-        raise InputError("nothing to ingest: python -m ingest PATH… (a file, a folder, or -)")
+        raise InputError("nothing to ingest: two-stage ingest PATH… (a file, a folder, or -)")
     if not 0 < args.max_record_mb < 1_000_000:
         raise InputError(
             f"--max-record-mb {args.max_record_mb:g}: expected more than 0, and less than a million"
         )
     if args.encoding is not None:
-        try:
-            " ".encode(args.encoding)  # raises for what is no text encoding, too
-        except LookupError:
-            raise InputError(
-                f"--encoding {args.encoding}: unknown; expected e.g. latin-1, cp1252, utf-16"
-            ) from None
+        check_encoding(args.encoding)
 
 
 def verify(args: argparse.Namespace, settings: config.Settings) -> int:

@@ -58,7 +58,8 @@ class Chunker:
         for start, passage in self._cut(text, max(1, self.max_tokens - len(heading))):
             begin = start + len(passage) - len(passage.lstrip())
             if passage.strip():
-                found.append(Passage(passage.strip(), _location(text, cleaned.marks, begin)))
+                place = _location(text, cleaned.marks, begin)
+                found.append(Passage(passage.strip(), place, begin))
         return tuple(found)
 
     def _cut(self, text: str, budget: int) -> Iterator[tuple[int, str]]:

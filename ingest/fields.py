@@ -103,6 +103,13 @@ def known_id(record: Record, names: FieldNames) -> str | None:
         return None
 
 
+def is_hash_of(record: Record, document_id: str) -> bool:
+    """Whether this id was made from the record's content, as there was none of its own."""
+    if record.whole is not None:
+        return not record.whole.id
+    return document_id == _hash_id(record.fields)
+
+
 def record_id(record: Record, value: object) -> str:
     """The id as spelt; without one, a hash of all fields of the record."""
     if value is None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Literal, Protocol
 
 from ingest.chunk import VERSION, Chunker
-from ingest.fields import FieldNames, known_id, to_document
+from ingest.fields import FieldNames, is_hash_of, known_id, to_document
 from ingest.progress import Progress
 from ingest.read.walk import is_upload
 from ingest.record import Cleaned, Outcome, Record, RecordError, Rejection, location
@@ -116,7 +116,7 @@ class Pipeline:
         document_id = cleaned.document.id
         first = self.tools.seen.claim(document_id, record.file, record.line)
         if first is not None:
-            raise RecordError(f"duplicate id {document_id!r}; the record at {first} is used")
+            raise RecordError(_duplicate(record, document_id, first))
         cleaned = self.tools.chunker.fit_title(cleaned)
         version = content_hash(cleaned, self.tools.chunker)
         return Prepared(cleaned, version, record, self.counts.read)
@@ -267,6 +267,12 @@ def content_hash(cleaned: Cleaned, chunker: Chunker) -> str:
         content.append([(mark.start, *astuple(mark.location)) for mark in cleaned.marks])
     canonical = json.dumps(content, sort_keys=True)
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def _duplicate(record: Record, document_id: str, first: str) -> str:
+    if is_hash_of(record, document_id):
+        return f"the same record as {first} (records without an id are known by their content)"
+    return f"duplicate id {document_id!r}; the record at {first} is used"
 
 
 def _same_file(one: Source, other: Source | None) -> bool:

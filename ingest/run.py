@@ -157,6 +157,6 @@ def _mismatch(counts: Counts, tools: Tools) -> str | None:
     if documents < counts.stored + counts.unchanged:
         return (
             f"the store holds {documents:,} documents, fewer than this run stored or found there; "
-            "run it again, and see `python -m ingest --verify`"
+            "run it again, and then with --verify in place of the PATHs"
         )
     return None

@@ -56,7 +56,9 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     parser.add_argument(
         "query", nargs="*", type=utf8, help="the question; none on a terminal: a prompt"
     )
-    parser.add_argument("--queries", metavar="FILE", help="one query a line, or JSONL with 'text'")
+    parser.add_argument(
+        "--queries", metavar="FILE", help="one query a line, or JSONL with 'text'; - is stdin"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="documents shown (default 10)")
     parser.add_argument(
         "--candidates", type=int, metavar="K", help="passages reranked (default 20)"
@@ -84,7 +86,11 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
         "--highlight", action=argparse.BooleanOptionalAction, help="mark the deciding sentence"
     )
     parser.add_argument("--no-rerank", action="store_true", help="give the first stage's order")
-    parser.add_argument("--model", metavar="NAME", help="bundled, a folder, or a hub name")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="bundled, current, a version, a folder, or a hub name",
+    )
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument(
         "--store", metavar="FILE", help="the embedded store (default .search/store.db)"
@@ -136,14 +142,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def queries_of(args: argparse.Namespace) -> Sequence[str] | None:
-    """From the command line or a file; None: from a prompt. InputError when there is no query."""
+    """From the command line or a file; None: from a prompt. InputError for neither or both."""
+    if args.queries and args.query:
+        raise InputError(f"found a query and --queries {args.queries}: give one of them, not both")
     if args.queries:
         return read_queries(Path(args.queries))
     if args.query:
         return [" ".join(args.query)]
     if sys.stdin.isatty() and sys.stdout.isatty():
         return None
-    raise InputError('no query given: python -m search "your question", or --queries FILE')
+    raise InputError('no query given: two-stage search "your question", or --queries FILE')
 
 
 def prompt(args: argparse.Namespace, searcher: Searcher, filters: tuple[Condition, ...]) -> None:

@@ -9,6 +9,7 @@ from search.types import (
     Candidate,
     Hit,
     Location,
+    Passage,
     PassageHit,
     Ranking,
     Source,
@@ -73,19 +74,28 @@ def document_json(document: StoredDocument) -> dict[str, Any]:
 
 
 def document_text(document: StoredDocument) -> str:
-    """The text, where neighbouring passages share words once; white space at cuts may differ."""
-    passages = [passage.text for passage in document.passages]
-    rest = [after[_shared(before, after) :] for before, after in pairwise(passages)]
-    # A passage that shares nothing begins on a line of its own.
-    pieces = [
-        piece if len(piece) < len(whole) else f"\n{piece}"
-        for piece, whole in zip(rest, passages[1:], strict=True)
-    ]
-    return "".join([*passages[:1], *pieces])
+    """The text, where neighbouring passages share words once; white space between two that share
+    nothing may differ.
+    """
+    pieces = [passage.text for passage in document.passages[:1]]
+    for before, after in pairwise(document.passages):
+        shared = _shared(before, after)
+        # A passage that shares nothing begins on a line of its own.
+        pieces.append(after.text[shared:] if shared else f"\n{after.text}")
+    return "".join(pieces)
 
 
-def _shared(before: str, after: str) -> int:
-    """How many characters, from the start of a word, end one passage and begin the next."""
+def _shared(before: Passage, after: Passage) -> int:
+    """How many characters end one passage and begin the next."""
+    if before.start is None or after.start is None:
+        return _guessed(before.text, after.text)
+    return max(0, before.start + len(before.text) - after.start)
+
+
+def _guessed(before: str, after: str) -> int:
+    """For what earlier versions stored, without places: the longest run that fits, from the start
+    of a word. Wrong where a text repeats itself, or puts no white space between words.
+    """
     for size in range(min(len(before), len(after)), 0, -1):
         at_word = size == len(before) or before[-size - 1].isspace()
         if at_word and before.endswith(after[:size]):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from search.errors import InputError
 
+STDIN = Path("-")
 TOPIC = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+).*?<title>\s*(?:Topic:)?\s*([^<]+)", re.DOTALL)
 
 
@@ -21,7 +23,7 @@ def read_queries(path: Path) -> list[str]:
     """
     queries = [_query(at, line) for at, line in numbered_lines(path, read_text(path))]
     if not queries:
-        raise InputError(f"{path}: found no query; expected one a line")
+        raise InputError(f"{_name(path)}: found no query; expected one a line")
     return queries
 
 
@@ -36,11 +38,15 @@ def read_queries_with_ids(path: Path) -> dict[str, str]:
 
 
 def read_text(path: Path) -> str:
-    """The whole file, without a byte order mark. Raises InputError."""
+    """The whole file ("-": standard input), without a byte order mark. Raises InputError."""
     try:
+        if path == STDIN:
+            return sys.stdin.buffer.read().decode("utf-8-sig")
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    except OSError as error:
+        raise InputError(f"{_name(path)}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{_name(path)}: cannot be read as UTF-8 text: {error}") from None
 
 
 def numbered_lines(path: Path, content: str) -> Iterator[tuple[str, str]]:
@@ -50,7 +56,11 @@ def numbered_lines(path: Path, content: str) -> Iterator[tuple[str, str]]:
     """
     for number, line in enumerate(content.split("\n"), start=1):
         if line.strip():
-            yield f"{path}:{number}", line.rstrip("\r")
+            yield f"{_name(path)}:{number}", line.rstrip("\r")
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)
 
 
 def _query(at: str, line: str) -> str:

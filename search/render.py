@@ -24,6 +24,7 @@ from search.types import Candidate, Hit, Ranking, Span
 BAND_STYLES = {"strong": "bold green", "fair": "yellow", "weak": "dim"}
 EXCERPT_CHARACTERS = 320
 OTHER_EXCERPT_CHARACTERS = 160
+QUERY_CHARACTERS = 150
 MIN_WORD = 4  # shorter words of the query ("how", "to") are not worth highlighting
 WIDE = 76  # columns; below that, what stands side by side goes one below the other
 MAX_PASSAGES = 5
@@ -35,7 +36,7 @@ def answer(ranking: Ranking, full: bool = False, passages: bool = False) -> Grou
 
     `full` shows passages uncut, `passages` also the other good ones of each document.
     """
-    parts: list[Any] = [_text(ranking.query, "bold"), Text()]
+    parts: list[Any] = [_query(ranking), Text()]
     if ranking.hint is not None:
         parts += [_text(f"Nothing found: {ranking.hint}."), Text()]
     for hit in ranking.hits:
@@ -50,7 +51,7 @@ def answer(ranking: Ranking, full: bool = False, passages: bool = False) -> Grou
 def comparison(ranking: Ranking) -> Group:
     """The first stage's order and the final one, side by side, or in turn where that is narrow."""
     tables = _ByWidth(_side_by_side(ranking), _in_turn(ranking))
-    return Group(_text(ranking.query, "bold"), Text(), tables, Text(), footer(ranking))
+    return Group(_query(ranking), Text(), tables, Text(), footer(ranking))
 
 
 def footer(ranking: Ranking) -> Text:
@@ -100,6 +101,11 @@ class _ByWidth:
 
 def _text(text: str, style: str = "") -> Text:
     return Text(printable(text), style)
+
+
+def _query(ranking: Ranking) -> Text:
+    """Its beginning: a pasted page would push the hits out of sight."""
+    return _text(_first_words(ranking.query, QUERY_CHARACTERS), "bold")
 
 
 def _indented(text: Text) -> Padding:
@@ -226,11 +232,17 @@ def _cut(passage: str, span: Span, size: int, full: bool) -> tuple[str, str, str
 
 
 def _first_words(text: str, size: int) -> str:
-    return text if len(text) <= size else text[: size + 1].rpartition(" ")[0] + " …"
+    """Cut at a word; in the middle of one where there is no space, as in Chinese."""
+    if len(text) <= size:
+        return text
+    return (text[: size + 1].rpartition(" ")[0] or text[:size]) + " …"
 
 
 def _last_words(text: str, size: int) -> str:
-    return text if len(text) <= size else "… " + text[len(text) - size - 1 :].partition(" ")[2]
+    if len(text) <= size:
+        return text
+    start = len(text) - size
+    return "… " + (text[start - 1 :].partition(" ")[2] or text[start:])
 
 
 def _others(hit: Hit, full: bool) -> list[Text]:

@@ -123,7 +123,7 @@ class Search:
             hint=None
             if passing
             else why_nothing(self.store, self.filters, settings.threshold, hits),
-            notes=self._notes(),
+            notes=self._notes(len(found), len(hits)),
             cause=cause,
         )
 
@@ -257,12 +257,23 @@ class Search:
         limit = self.settings.deadline_ms
         return f"the deadline{'' if limit is None else f' of {limit:g} ms'} passed {when}"
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self, candidates: int, documents: int) -> tuple[str, ...]:
         return (
             *self.info.notes,
+            *self._note_on_limit(candidates, documents),
             *self._note_on_vectors(),
             *self._note_on_blend(),
             *self._note_on_gate(),
+        )
+
+    def _note_on_limit(self, candidates: int, documents: int) -> tuple[str, ...]:
+        """Where the candidates hold fewer documents than are to be shown, and there may be more."""
+        limit, most = self.settings.limit, self.settings.candidates
+        if documents >= limit or candidates < most:
+            return ()
+        return (
+            f"fewer documents than the limit of {limit}: raise candidates, which is {most}, to see "
+            "more",
         )
 
     def _note_on_vectors(self) -> tuple[str, ...]:

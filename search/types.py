@@ -71,6 +71,8 @@ class Passage:
 
     text: str
     location: Location | None = None
+    start: int | None = None
+    """Characters of the document's text before it; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

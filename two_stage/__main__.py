@@ -21,7 +21,7 @@ if (
 
 import config
 from search.errors import InputError
-from search.terminal import json_text, printable, run_command, utf8
+from search.terminal import json_text, printable, program_version, run_command, utf8
 
 if TYPE_CHECKING:
     from search.store import Store
@@ -70,6 +70,7 @@ def build_parser(complete: bool = False) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, purpose) in DELEGATED.items():
         flags = [_parser_of(module, f"{PROG} {name}")] if complete else []
@@ -87,10 +88,13 @@ def build_parser(complete: bool = False) -> argparse.ArgumentParser:
 
     add("list", "every document: id, title, source")
     add("show", "one document, with its passages").add_argument(
-        "id", type=utf8, help="its id, or the file's path"
+        "id", type=utf8, help="its id, or the path of a file that is one document"
     )
     delete = add("delete", "remove documents from the store", json=False)
-    delete.add_argument("ids", type=utf8, nargs="+", metavar="ID", help="an id, or a file's path")
+    delete.add_argument(
+        "ids", type=utf8, nargs="+", metavar="ID",
+        help="an id, or the path of a file or folder: all documents that came from there",
+    )  # fmt: skip
     delete.add_argument("--yes", action="store_true", help="do not ask")
     add("stats", "what the store holds")
     add("export", "every document as JSON Lines, which ingest reads back", json=False)
@@ -170,12 +174,13 @@ def delete(args: argparse.Namespace, settings: config.Settings) -> int:
     from two_stage import documents
 
     with closing(open_store(settings)) as store:
-        found = {document.id: document for document in documents.find_all(store, args.ids)}
-    if not args.yes and not confirmed([documents.line(document) for document in found.values()]):
+        found = dict(documents.named(store, name) for name in args.ids)
+    if not args.yes and not confirmed(list(found)):
         print("nothing was removed")
         return 1
+    ids = {document_id for ids in found.values() for document_id in ids}
     with only_writer(settings), closing(open_store(settings, create=True)) as store:
-        print(f"removed: {store.delete(found):,}")
+        print(f"removed: {store.delete(ids):,}")
     return 0
 
 

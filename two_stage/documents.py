@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import html
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ingest.clean import clean_text
 from search.answer import document_text, source_json
 from search.errors import InputError
 from search.store import Store
@@ -16,16 +20,64 @@ from search.types import Kind, Listed, Location, Source, StoredDocument, StoreIn
 
 def find(store: Store, document_id: str) -> StoredDocument:
     """By id, or by the path of a file that is one document. Raises InputError."""
-    path = Path(document_id)  # of a file that is a link the name stays, as in its id
-    document = store.get(document_id) or store.get(str(path.parent.resolve() / path.name))
-    if document is None:
-        raise InputError(f"no document has the id {document_id!r}; `two-stage list` shows them all")
-    return document
+    document = _get(store, document_id)
+    if document is not None:
+        return document
+    count = len(_from(store, document_id))
+    if not count:
+        raise _absent(document_id)
+    place = _place(document_id)
+    raise InputError(
+        f"{_counted(count)} came from {place}, and one is shown at a time: "
+        f"`two-stage list | grep -F {shlex.quote(str(place))}` lists their ids"
+    )
 
 
-def find_all(store: Store, document_ids: Sequence[str]) -> list[StoredDocument]:
-    """Each as `find`. Raises InputError when one is not there."""
-    return [find(store, document_id) for document_id in document_ids]
+def named(store: Store, name: str) -> tuple[str, list[str]]:
+    """The document that `find` finds, or all from a file or folder: a line that says so, their ids.
+
+    Raises InputError when there are none.
+    """
+    document = _get(store, name)
+    if document is not None:
+        return line(document), [document.id]
+    ids = _from(store, name)
+    if not ids:
+        raise _absent(name)
+    return f"{_counted(len(ids))} from {printable(str(_place(name)))}", ids
+
+
+def _absent(document_id: str) -> InputError:
+    return InputError(f"no document has the id {document_id!r}; `two-stage list` shows them all")
+
+
+def _get(store: Store, document_id: str) -> StoredDocument | None:
+    return store.get(document_id) or store.get(str(_place(document_id)))
+
+
+def _from(store: Store, name: str) -> list[str]:
+    """Ids of the documents whose source is this file, or lies below this folder."""
+    if not name:  # which would stand for the current folder
+        return []
+    place = _place(name)
+    return [
+        listed.id
+        for listed in store.documents()
+        if listed.source is not None and Path(listed.source.file).is_relative_to(place)
+    ]
+
+
+def _place(name: str) -> Path:
+    """A path as sources have it: of a file that is a link the name stays."""
+    path = Path(name)
+    with suppress(OSError):  # an id may be longer than a path can be
+        if path.is_dir():
+            return path.resolve()
+    return path.parent.resolve() / path.name
+
+
+def _counted(count: int) -> str:
+    return "1 document" if count == 1 else f"{count:,} documents"
 
 
 def line(listed: Listed | StoredDocument) -> str:
@@ -61,16 +113,25 @@ def text(document: StoredDocument) -> str:
 
 
 def exported(store: Store) -> Iterator[dict[str, Any]]:
-    """Every document as a record that `ingest` reads back: metadata beside id, title and text."""
+    """Every document as a record that `ingest` reads back: metadata beside id, title and text.
+
+    Text that would be taken for markup is escaped as HTML has it.
+    """
     for listed in store.documents():
         document = store.get(listed.id)
         if document is None:  # removed since, or there only in part
             continue
-        own = {"_id": document.id, "title": document.title, "text": document_text(document)}
+        title, text = _escaped(document.title), _escaped(document_text(document))
+        own = {"_id": document.id, "title": title, "text": text}
         yield own | {
             f"metadata.{name}" if name in own else name: value
             for name, value in document.metadata.items()
         }
+
+
+def _escaped(text: str) -> str:
+    """What cleaning makes this text of: the text itself, unless that looks like markup."""
+    return text if clean_text(text) == text else html.escape(text, quote=False)
 
 
 def statistics(info: StoreInfo, fields: Mapping[str, frozenset[Kind]]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ingest.record import EmptyFile, Record, RecordError, Rejection
+from search.errors import InputError
 from search.types import Source
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -31,6 +32,7 @@ HEAD = 1 << 12
 # backspace and an escape are in text that was made for printers and terminals.
 CONTROLS = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 NOTE = "_reject"
+ALLOW_MORE = "; allow more with --max-record-mb"
 REJECTS_HEAD = f'{{"{NOTE}":'.encode()
 LINE_ENDS = re.compile(r"\r\n?")
 
@@ -96,6 +98,16 @@ class InputFile:
 
     def source(self, line: int | None = None) -> Source:
         return Source(self.id or "-", line)
+
+
+def check_encoding(name: str) -> None:
+    """InputError for what is no text encoding that Python knows."""
+    try:
+        " ".encode(name)  # raises for an encoding of bytes, such as base64, too
+    except (LookupError, ValueError):
+        raise InputError(
+            f"encoding {name!r} is unknown; expected e.g. latin-1, cp1252, utf-16"
+        ) from None
 
 
 def looks_like_text(path: Path) -> bool:
@@ -201,7 +213,7 @@ def not_utf8(byte: int, offset: int) -> str:
 
 
 def too_large(what: str, limit: int) -> str:
-    return f"the {what} is larger than {limit / (1 << 20):g} MiB; allow more with --max-record-mb"
+    return f"the {what} is larger than {limit / (1 << 20):g} MiB{ALLOW_MORE}"
 
 
 class Undecodable(RecordError):

@@ -50,7 +50,7 @@ class Skipped:
     """What folders hold that is not read: how many files of which suffix, and which for a reason.
 
     `without_text`: records, none of which has a field that holds text; `unread` are the ids of
-    those files.
+    those files. `nothing_in`: folders without a file to read.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
@@ -60,6 +60,7 @@ class Skipped:
     rejects: list[str] = field(default_factory=list)
     without_text: list[str] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
+    nothing_in: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """What to tell the user, a line each."""
@@ -80,6 +81,7 @@ class Skipped:
                 more = ", …" if len(names) > EXAMPLES else ""
                 examples = f"{', '.join(names[:EXAMPLES])}{more}"
                 lines.append(f"skipped {_files(len(names))} {what}: {examples}")
+        lines += [f"found no file to read in {name}" for name in self.nothing_in]
         return lines
 
     def as_json(self) -> dict[str, dict[str, int] | list[str]]:
@@ -90,6 +92,7 @@ class Skipped:
             "judgments": self.judgments,
             "rejects": self.rejects,
             "without_text": self.without_text,
+            "nothing_in": self.nothing_in,
         }
 
 
@@ -117,13 +120,17 @@ def sources(
     """Every file to read, once and in a stable order; what is passed over is noted in `skipped`."""
     seen: set[str] = set()
     for name in inputs:
+        nothing = True
         for source in _sources(name, options, skipped):
+            nothing = False
             if isinstance(source, InputFile) and source.id:
                 if source.id in seen:
                     continue
                 seen.add(source.id)
             if isinstance(source, Rejection) or options.only is None or source.id in options.only:
                 yield source
+        if nothing:
+            skipped.nothing_in.append(_shown(name))
 
 
 def total_bytes(inputs: Iterable[str], options: Options) -> int | None:

@@ -169,7 +169,7 @@ class Examination:
         if settings.weaviate_url == "embedded":
             yield Finding("store", "missing", "an embedded Weaviate, started when it is first used")
             return
-        if settings.weaviate_url is None and not settings.store.expanduser().is_file():
+        if settings.weaviate_url is None and not settings.store.expanduser().exists():
             yield Finding("store", "missing", f"{where} is made by the first `two-stage ingest`")
             return
         if settings.weaviate_url is None and self._embedding is None:

@@ -198,7 +198,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     settings = parser.add_argument_group("settings, as in search")
-    settings.add_argument("--model", metavar="NAME", help="bundled, a folder, or a hub name")
+    settings.add_argument(
+        "--model", metavar="NAME", help="bundled, current, a version, a folder, or a hub name"
+    )
     settings.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
     settings.add_argument(
         "--store", metavar="FILE", help="a store that holds the FOLDER's corpus already"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ingest.progress import Progress as IngestProgress
 from ingest.progress import progress as ingest_progress
+from search.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,10 @@ class Shown:
         self._console.print(f"ingesting {name}")
         with ingest_progress(self._stream, meter, quiet=False) as progress:
             yield progress
+
+    def note(self, text: str) -> None:
+        """What a reader of the figures should know."""
+        self._console.print(printable(text), style="dim", markup=False, soft_wrap=True)
 
     @contextmanager
     def scoring(self, name: str) -> Iterator[Callable[[int, int], None]]:

@@ -97,6 +97,13 @@ def fingerprint(store: Store) -> dict[str, object]:
     }
 
 
+def count_judged(task: Task, store: Store) -> tuple[int, int]:
+    """(documents that are judged for the task's queries, how many of them the store lacks)"""
+    judged = sorted({document_id for grades in task.qrels.values() for document_id in grades})
+    pages = (judged[start : start + HASH_PAGE] for start in range(0, len(judged), HASH_PAGE))
+    return len(judged), len(judged) - sum(len(store.stored(page)) for page in pages)
+
+
 def _fused(vector: Found, words: Found, alpha: float) -> dict[Key, float]:
     """Relative score fusion, which knows passages by number: here their positions in `vector`."""
     keys = list(vector)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from config import Settings
 from search.embed import embedding_name
+from search.errors import InputError
 from search.evaluate import corpus, retrieval
 from search.evaluate.data import Task
 from search.evaluate.derive import Pipeline
 from search.evaluate.progress import Shown
 from search.evaluate.scoring import ScoreCache, ScoredQuery, run_pass
 from search.rerank import Blend, CrossEncoder
+from search.store import Store
 from search.store.open import open_store
 
 WHOLE_POOL = 1_000_000  # a depth that no judged pool reaches
@@ -58,13 +60,15 @@ class Session:
     def run(self, task: Task, folder: Path | None) -> Pass:
         """Score the task, or read what was scored before.
 
-        Searched is the corpus of this BEIR folder; None: the store that the settings name.
+        Searched is the corpus of this BEIR folder; None: the store that the settings name. Raises
+        InputError where none of the judged documents is there.
         """
         depth = WHOLE_POOL if task.judged_pool else max(self._ks)
         if not task.judged_pool:
             retrieval.check_depth(depth, self.settings)
         store = open_store(self._store_settings(task, folder))
         try:
+            self._check_judged(task, store, folder)
             identity = {
                 "model": self.model.identity,
                 "store": retrieval.fingerprint(store),
@@ -105,6 +109,23 @@ class Session:
         if folder is None or self._store_given:
             return self.settings
         return corpus.prepare(folder, self._cache / task.name, self.settings, self._shown)
+
+    def _check_judged(self, task: Task, store: Store, folder: Path | None) -> None:
+        """Say how many of the judged documents are not there to be found."""
+        judged, missing = retrieval.count_judged(task, store)
+        if not missing:
+            return
+        given = folder is None or self._store_given
+        place = f"the store {store.describe().location}" if given else f"the corpus of {folder}"
+        if missing == judged:
+            raise InputError(
+                f"{task.name}: none of the {judged:,} judged documents is in {place}: "
+                "is it the right one?"
+            )
+        self._shown.note(
+            f"{task.name}: {missing:,} of the {judged:,} judged documents "
+            f"({missing / judged:.1%}) are not in {place}"
+        )
 
     def _depths(self, task: Task, scored: list[ScoredQuery]) -> tuple[int, ...]:
         deepest = max(len(s.scores) for s in scored) if task.judged_pool else max(self._ks)

@@ -164,7 +164,7 @@ def _comparison(r: Report) -> Table:
 def _notes(r: Report) -> Text:
     main = r.rows[0]
     lines = [f"Random order of the same candidates: {main.metric} {r.random:.3f}."]
-    if main.rerank.mean <= r.random:
+    if main.rerank.mean <= r.random and r.random > 0:  # where nothing is found, no order is worse
         lines.append("The cross-encoder alone is no better than that: is its head's sign wrong?")
     if r.without_positive:
         lines.append(

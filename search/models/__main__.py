@@ -20,7 +20,7 @@ from search.errors import InputError, MissingExtra
 from search.evaluate import versions
 from search.evaluate.arguments import CACHE
 from search.models.registry import CURRENT, SHIPPED, Registry
-from search.models.version import Version
+from search.models.version import Check, Version
 
 if TYPE_CHECKING:
     from search.evaluate.progress import Shown
@@ -139,7 +139,7 @@ def add(args: argparse.Namespace, registry: Registry, settings: config.Settings)
 
     source = str(BUNDLED) if args.source == SHIPPED else args.source
     with registry.draft(args.name, source, args.copy) as draft:
-        checks = admission.check(draft.version, settings)
+        checks = _of_source(admission.check(draft.version, settings), draft.version)
         print("\n".join(versions.check_lines(checks)), flush=True)
         if not all(check.passed for check in checks) and not args.force:
             say(f"models: {args.name} was not added; --force keeps it all the same")
@@ -150,6 +150,12 @@ def add(args: argparse.Namespace, registry: Registry, settings: config.Settings)
         version = draft.add(checks, calibration)
     print(f"added {version.name}: {admission.trust(version.calibration)}")
     return 0
+
+
+def _of_source(checks: Sequence[Check], draft: Version) -> list[Check]:
+    """The same, naming what was given, and not the draft that is gone when they are read."""
+    copy, source = str(draft.folder), draft.source
+    return [replace(check, detail=check.detail.replace(copy, source)) for check in checks]
 
 
 def _calibrated(

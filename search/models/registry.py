@@ -71,6 +71,12 @@ class Registry:
 
     def get(self, name: str) -> Version:
         """The version of this name. Raises InputError, with what there is."""
+        if name == SHIPPED:
+            raise InputError(
+                f"{SHIPPED} is the model that comes with this program, and no version: there is "
+                f"nothing to show, check or remove. `two-stage models add NAME {SHIPPED}` makes a "
+                "version of it"
+            )
         found = self.find(name)
         if found is None:
             names = ", ".join(self.names()) or "none"
@@ -130,7 +136,7 @@ class Registry:
         with self._locked():
             used = self.history
             if not used:
-                raise InputError("no version was used yet, so there is none to go back to")
+                raise InputError(f"{SHIPPED} is in use, and there is none before it to go back to")
             before = used[-2] if len(used) > 1 else SHIPPED
             if before != SHIPPED:
                 check_unchanged(self.get(before))

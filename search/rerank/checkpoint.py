@@ -153,5 +153,5 @@ def _formula(entry: dict[str, Any]) -> Formula:
 _EXPECTED = (
     'expected {"log_odds": [{"constant": number, "logit": weight of at least 0, …}, …]}, with one '
     f"formula of the logit alone, of the inputs {', '.join(INPUTS)}: delete it, and fit it "
-    "anew with python -m search.evaluate --write-model"
+    "anew with two-stage evaluate --write-model"
 )

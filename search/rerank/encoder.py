@@ -96,7 +96,9 @@ class CrossEncoder:
         usual = min(checkpoint.usual_length or self.max_length, self.max_length)
         self._reads = f"{self._revision}.{config} {self.max_length} {usual} {window_overlap}"
         self._tokenizer = checkpoint.tokenizer
-        self._pairs = PairEncoder(checkpoint.tokenizer, self.max_length, window_overlap, usual)
+        self._pairs = PairEncoder(
+            checkpoint.tokenizer, self.max_length, window_overlap, usual, checkpoint.positions
+        )
         try:
             self._engine = open_engine(
                 checkpoint.folder,

@@ -24,15 +24,22 @@ class PairEncoder:
 
     The query may take up to half of the room; neighbouring windows of a text share `overlap`
     tokens (at most half a window). A model trained on inputs of `usual` tokens reads longer ones
-    less well, so that only a query of more than half of that makes windows longer.
+    less well, so that only a query of more than half of that makes windows longer. `positions` is
+    how far `max_length` could be raised; None: nobody knows.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, max_length: int, overlap: int, usual: int | None = None
+        self,
+        tokenizer: Tokenizer,
+        max_length: int,
+        overlap: int,
+        usual: int | None = None,
+        positions: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = tokenizer.template("a", "a")
         self._room = max_length - self._template.special_tokens
+        self._most_room = None if positions is None else positions - self._template.special_tokens
         self._usual = (usual or max_length) - self._template.special_tokens
         self._overlap = overlap
 
@@ -56,10 +63,15 @@ class PairEncoder:
         if len(ids) > self._room // 2:
             raise QueryTooLong(
                 f"the query has {len(ids)} tokens; expected at most {self._room // 2}, half of "
-                f"what the model can read ({query[:40]!r}…): shorten it, or raise max_length if "
-                "the model allows more"
+                f"what the model can read ({query[:40]!r}…): shorten it{self._or_raise(len(ids))}"
             )
         return ids
+
+    def _or_raise(self, query: int) -> str:
+        """The other way to make room for a query of so many tokens, where there is one."""
+        if self._most_room is None:
+            return ", or raise max_length if the model allows more"
+        return ", or raise max_length" if query <= self._most_room // 2 else ""
 
     def _cut(self, text: str, encoding: Encoding, size: int) -> Iterator[tuple[list[int], Span]]:
         """Token ids and characters of each window of at most `size` tokens."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -45,6 +46,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "The key, or the caller's origin, does not allow it"},
     408: {"model": Problem, "description": "The body came too slowly"},
     413: {"model": Problem, "description": "The body is too large"},
+    415: {"model": Problem, "description": "A content type that cannot be read"},
     421: {"model": Problem, "description": "Called by a name that is not this service's"},
     422: {"model": Problem, "description": "The request is not as described here"},
     429: {"model": Problem, "description": "Too much waits; Retry-After says when to try again"},
@@ -56,6 +58,7 @@ REJECTIONS: Mapping[int, metrics.Rejection] = {
     401: "key",
     403: "key",
     413: "too large",
+    415: "invalid",
     422: "invalid",
     429: "overloaded",
 }
@@ -256,15 +259,38 @@ def _methods(path: str, app: FastAPI) -> list[str]:
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:
-    return problem(request, 422, "; ".join(map(_in_words, error.errors())))
+    if isinstance(error.body, bytes):  # what FastAPI was not told is JSON, and left as it came
+        kind = request.headers.get("content-type", "nothing").partition(";")[0]
+        message = f"found the content type {kind}, expected application/json"
+        return problem(request, 415, message)
+    route = request.scope["route"].dependant
+    known = {"body": _names(route.body_params), "query": _names(route.query_params)}
+    return problem(request, 422, "; ".join(_in_words(found, known) for found in error.errors()))
 
 
-def _in_words(found: Any) -> str:
-    if found["type"] == "json_invalid":
+def _names(parameters: Sequence[Any]) -> list[str]:
+    """The fields of the models that a route takes its body, or its query, for."""
+    kinds = [parameter.field_info.annotation for parameter in parameters]
+    return [name for kind in kinds for name in getattr(kind, "model_fields", ())]
+
+
+def _in_words(found: Any, known: Mapping[str, Sequence[str]]) -> str:
+    """`known`: the names that a body and a query may have."""
+    kind = found["type"]
+    if kind == "json_invalid":
         return f"Invalid JSON: {found['ctx']['error']} (character {found['loc'][-1]})"
-    _, *parts = found["loc"]  # of the body, the query or the path: which is plain from the names
-    where = ".".join(map(str, parts))
-    return f"{where or 'body'}: {found['msg']}"
+    part, *parts = found["loc"]  # of the body, the query or the path: which is plain from the names
+    where = ".".join(map(str, parts)) or "body"
+    if kind == "extra_forbidden":
+        names = known.get(part, ())
+        similar = difflib.get_close_matches(where, names, 1)
+        meant = f"is {similar[0]!r} meant?" if similar else f"expected {', '.join(names)}"
+        return f"{where!r} is unknown; {meant}"
+    if kind in ("string_too_short", "string_pattern_mismatch"):  # both ask for a word at least
+        return f"{where}: empty, expected some words"
+    if kind == "model_attributes_type":
+        return f"{where}: found {found['input']!r:.40}, expected a JSON object"
+    return f"{where}: {found['msg']}"
 
 
 async def _on_search_error(request: Request, error: Any) -> Response:

@@ -48,7 +48,6 @@ ANSWERED: dict[int | str, dict[str, Any]] = {
         "description": "A line for each record (DocumentLine), then one that counts (SummaryLine)",
         "content": {NDJSON: {"schema": {"type": "string"}}},
     },
-    415: {"model": Problem, "description": "A content type that cannot be read"},
 }
 ABSENT: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "No document has this id"}

@@ -183,6 +183,9 @@ class UploadParameters(BaseModel):
         None, min_length=1, max_length=500, description="of a body that is no file: its source"
     )
     format: Format | None = Field(None, description="read every file as this")
+    encoding: str | None = Field(
+        None, max_length=100, description="of text, e.g. latin-1; else UTF-8, or UTF-16 by its mark"
+    )
     id_field: str | None = None
     title_field: str | None = None
     text_field: str | None = None

@@ -25,7 +25,7 @@ from fastapi import HTTPException, Request
 
 from ingest.add import add_files
 from ingest.fields import FieldNames
-from ingest.read.source import InputFile, Options
+from ingest.read.source import ALLOW_MORE, InputFile, Options, check_encoding
 from ingest.read.walk import uploaded
 from ingest.record import Outcome, Rejection
 from search.errors import InputError, SearchError, Stopped, StoreUnavailable
@@ -49,7 +49,7 @@ LINES_AHEAD = 1000
 READER_SECONDS = 30.0
 """… but no longer than this, since nobody else can write meanwhile."""
 STOPPED = "the service stopped before the rest was stored; send it again"
-_FLAGS = re.compile(r"--(id-field|title-field|text-field)")
+_FLAGS = re.compile(r"--(id-field|title-field|text-field|encoding) ")
 
 
 async def receive(service: Service, request: Request, wanted: UploadParameters) -> Upload:
@@ -57,6 +57,8 @@ async def receive(service: Service, request: Request, wanted: UploadParameters) 
 
     Raises HTTPException 413 and 415, InputError, and what keeps the store from being written to.
     """
+    if wanted.encoding is not None:
+        check_encoding(wanted.encoding)
     folder = TemporaryDirectory(prefix="two-stage-upload-")
     try:
         with _translate_errors():
@@ -143,7 +145,8 @@ class Upload:
         wanted = self._wanted
         names = FieldNames(wanted.id_field, wanted.title_field, wanted.text_field)
         chunker = self._service.chunker
-        add_files(store, chunker, self._files, Options(), names, wanted.take_over, self._report)
+        options = Options(encoding=wanted.encoding)
+        add_files(store, chunker, self._files, options, names, wanted.take_over, self._report)
 
     def _report(self, outcome: Outcome) -> None:
         if self._service.stopping.is_set() or (self._caller and self._caller.left.is_set()):
@@ -224,7 +227,9 @@ def _kept(part: Any, path: Path, wanted: UploadParameters) -> InputFile | Reject
 
 
 def _in_words(outcome: Outcome) -> str | None:
-    """The reason as a caller of this API can act on it: --text-field is `text_field=` here."""
+    """The reason as a caller of this API can act on it: `--text-field NAME` is `text_field=NAME`
+    here, and the largest record is not for a caller to choose."""
     if outcome.reason is None:
         return None
-    return _FLAGS.sub(lambda flag: flag[1].replace("-", "_") + "=", outcome.reason)
+    reason = outcome.reason.replace(ALLOW_MORE, "; split it")
+    return _FLAGS.sub(lambda flag: flag[1].replace("-", "_") + "=", reason)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +30,8 @@ from search.types import (
 )
 
 DEFAULT_SAMPLE = 20
+DEFAULT_PATH = Path(".search/store.db")
+"""The embedded store's, as `config/default.yaml` has it."""
 
 
 class Embedder(Protocol):
@@ -56,8 +60,13 @@ def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
     except (ValueError, TypeError, AttributeError):
         raise StoreError(
             f"the metadata of document {document_id!r} is damaged: it is not a JSON object; run "
-            "`python -m ingest --repair`, then ingest its source again"
+            "`two-stage ingest --repair`, then ingest its source again"
         ) from None
+
+
+def store_flag(path: Path) -> str:
+    """What a command that a hint names needs, too, to work on the embedded store at `path`."""
+    return "" if path == DEFAULT_PATH else f" --store {shlex.quote(str(path))}"
 
 
 def behind(documents: Iterator[Listed], after: str | None) -> Iterator[Listed]:

@@ -146,7 +146,7 @@ def test_searching_before_ingesting_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert search(["--store", str(tmp_path / "none.db"), QUERY]) == 1
-    assert "python -m ingest" in capsys.readouterr().err
+    assert "two-stage ingest PATH --store " in capsys.readouterr().err
 
 
 def test_another_embedding_model_is_refused(ask: Ask) -> None:

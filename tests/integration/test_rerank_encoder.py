@@ -69,8 +69,10 @@ def test_a_text_that_fits_is_one_window_over_all_of_it(encoder: CrossEncoder) ->
 
 
 def test_a_long_query_is_refused_never_cut(encoder: CrossEncoder) -> None:
-    with pytest.raises(QueryTooLong, match="expected at most 30"):
+    with pytest.raises(QueryTooLong, match=r"expected at most 30.*, or raise max_length$"):
         encoder.score("heart " * 31, ["a"])
+    with pytest.raises(QueryTooLong, match=r": shorten it$"):  # no max_length has room for that
+        encoder.score("heart " * 400, ["a"])
 
 
 def test_usable_positions_bound_max_length(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_documents_are_listed_and_given_back(store: Store) -> None:
 
 def test_sources_and_locations_are_kept(store: Store) -> None:
     source, where = Source("/data/corpus.jsonl", 7), Location(3, 2, "Heading")
-    passages = (Passage("heart", where), Passage("stroke"))
+    passages = (Passage("heart", where), Passage("stroke", None, 6))
     document = Document("a", "", "heart stroke", {}, source)
     store.put([Entry(document, passages, "1"), entry("b", "asthma")])
     assert store.stored(["a", "b"]) == {"a": Stored("1", source), "b": Stored("1")}

@@ -15,7 +15,7 @@ from search.store.sqlite.connection import connect, transaction, translate_error
 
 
 def test_a_missing_store_says_to_ingest(tmp_path: Path) -> None:
-    with pytest.raises(StoreMissing, match=r"python -m ingest PATH"):
+    with pytest.raises(StoreMissing, match=r"two-stage ingest PATH --store .*none\.db"):
         SqliteStore(tmp_path / "none.db", HashedWords())
     assert list(tmp_path.iterdir()) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from store_support import HashedWords, create, entry
 
 from search.store.sqlite import SqliteStore
 from search.store.sqlite.connection import connect
-from search.types import Condition, Source, Stored
+from search.types import Condition, Passage, Source, Stored
 
 
 def old_store(path: Path) -> None:
@@ -22,7 +23,8 @@ def old_store(path: Path) -> None:
         "ALTER TABLE documents DROP COLUMN source_file;"
         "ALTER TABLE documents DROP COLUMN source_line;"
         "ALTER TABLE passages DROP COLUMN line; ALTER TABLE passages DROP COLUMN page;"
-        "ALTER TABLE passages DROP COLUMN heading; PRAGMA user_version = 1;"
+        "ALTER TABLE passages DROP COLUMN heading; ALTER TABLE passages DROP COLUMN start;"
+        "PRAGMA user_version = 1;"
         "CREATE TABLE ingested (id TEXT PRIMARY KEY, content_hash TEXT NOT NULL, "
         "passages INTEGER, file TEXT, line INTEGER, time TEXT NOT NULL) WITHOUT ROWID;"
         "INSERT INTO ingested VALUES ('a', 'a', 1, 'in.jsonl', 7, ''),"
@@ -76,3 +78,28 @@ def test_a_store_of_format_1_is_upgraded_by_a_writer(
         store.close()
     assert len(reader.retrieve("heart", 9)) == 4
     reader.close()
+
+
+def test_a_store_of_format_2_is_read_and_learns_where_passages_begin(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    store = create(path)
+    store.put([entry("a", "heart of a", version=1)])
+    store.close()
+    connection = connect(path)
+    connection.execute("ALTER TABLE passages DROP COLUMN start; PRAGMA user_version = 2;")
+    connection.close()
+    reader = SqliteStore(path, HashedWords())
+    assert reader.describe().version.endswith("format 2")
+    assert [one.document_id for one in reader.retrieve("heart", 1)] == ["a"]
+    writer = create(path)
+    found = reader.get("a")
+    assert found is not None
+    assert found.passages[0].start is None
+    placed = replace(entry("a", "heart of a", version=2), passages=(Passage("heart", None, 7),))
+    assert writer.put([placed]) == []
+    again = writer.get("a")
+    assert again is not None
+    assert again.passages == placed.passages
+    assert writer.check(None) == []
+    reader.close()
+    writer.close()

@@ -102,7 +102,7 @@ def test_what_is_missing_is_not_made_by_a_search(
     settings = config.load(
         weaviate_server.flags | {"weaviate.collection": collection, "weaviate.vectorizer": "none"}
     )
-    with pytest.raises(StoreMissing, match=f"no class '{collection}' yet: run `python -m ingest"):
+    with pytest.raises(StoreMissing, match=f"no class '{collection}' yet: run `two-stage ingest"):
         WeaviateStore(settings, HashedWords)
 
 

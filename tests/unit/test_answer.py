@@ -271,3 +271,21 @@ def test_a_partly_reranked_answer_says_so_and_notes_are_shown() -> None:
 def test_no_hits_come_with_the_hint() -> None:
     made = Ranking("q", (), (), False, "x", False, TIMINGS, {}, hint="the store is empty")
     assert "Nothing found: the store is empty." in text(render.answer(made))
+
+
+@pytest.mark.parametrize("query", ["how to prevent heart disease " * 100, "心" * 3000])
+def test_a_long_query_is_shown_by_its_beginning_and_whole_in_json(query: str) -> None:
+    made = replace(ranking(), query=query)
+    for renderable in (render.answer(made), render.comparison(made)):
+        head = text(renderable, 80).partition("\n\n")[0]
+        assert head.startswith(query[:20])
+        assert head.endswith(" …")
+        assert len(head.splitlines()) <= 4
+    assert as_json(made)["query"] == query
+
+
+def test_an_excerpt_of_a_text_without_spaces_is_not_empty() -> None:
+    passage = "一" * 500 + "心" * 20 + "二" * 500
+    excerpt = render._excerpt(hit(passage, highlight=(500, 520)), "q", full=False).plain
+    assert "一" * 100 + "心" * 20 + "二" * 100 in excerpt
+    assert len(excerpt) < render.EXCERPT_CHARACTERS + 20

@@ -73,6 +73,15 @@ def test_set_flag() -> None:
         config.parse_set(["alpha"])
 
 
+def test_a_prefix_keeps_its_blanks_and_no_other_setting_does() -> None:
+    typed = ["query_prefix=query: ", "passage_prefix= ", "limit = 3", "rerank = off", "gate= null "]
+    settings = config.load(config.parse_set(typed))
+    environment = {"SEARCH_QUERY_PREFIX": "query: ", "SEARCH_PASSAGE_PREFIX": " "}
+    assert settings.query_prefix == config.load(environment=environment).query_prefix == "query: "
+    assert settings.passage_prefix == config.load(environment=environment).passage_prefix == " "
+    assert (settings.limit, settings.rerank, settings.gate) == (3, False, None)
+
+
 def test_the_error_of_a_nested_setting_names_the_layer_it_comes_from(tmp_path: Path) -> None:
     file = tmp_path / "search.yaml"
     file.write_text("weaviate: {shards: many}\n")

@@ -159,6 +159,9 @@ def test_a_reranker_no_better_than_chance_is_called_out(
     found = report.build(MADE, reversed_head, Pipeline(20, 0.0), MODEL, ks=KS, weights=())
     assert "sign wrong" in printed(tables.report(found), capsys)
     assert "sign wrong" not in printed(tables.report(build()), capsys)
+    nothing_found = [replace(one, document_ids=("elsewhere",) * 20) for one in PASSES]
+    found = report.build(MADE, nothing_found, PIPELINE, MODEL, ks=KS, weights=())
+    assert "sign wrong" not in printed(tables.report(found), capsys)
 
 
 def outcome() -> Outcome:

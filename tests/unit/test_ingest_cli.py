@@ -78,10 +78,21 @@ def test_json_for_programs(store: MemoryStore, capsys: pytest.CaptureFixture[str
             "judgments": [],
             "rejects": [],
             "without_text": [],
+            "nothing_in": [],
         },
         "store": {"kind": "memory", "location": "memory", "documents": 3, "passages": 3},
         "problem": None,
     }
+
+
+def test_a_folder_in_which_nothing_can_be_read_is_named(
+    store: MemoryStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["good.jsonl", "empty"]) == 0
+    assert "\nfound no file to read in empty\n" in capsys.readouterr().out
+    assert main(["empty", ".", "--include", "*.rst", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"]["nothing_in"] == ["empty", "."]
 
 
 def test_verify_and_repair(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,15 +122,20 @@ def test_verify_and_repair(store: MemoryStore, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to ingest"),
+        ([], "nothing to ingest: two-stage ingest PATH"),
         (["none.jsonl"], "none.jsonl: no such file or folder"),
-        (["good.jsonl", "--encoding", "klingon"], "--encoding klingon: unknown"),
-        (["good.jsonl", "--encoding", "base64"], "--encoding base64: unknown"),
+        (["good.jsonl", "--encoding", "klingon"], "encoding 'klingon' is unknown"),
+        (["good.jsonl", "--encoding", "base64"], "encoding 'base64' is unknown"),
         (["good.jsonl", "--max-record-mb", "0"], "expected more than 0"),
         (["good.jsonl", "--max-record-mb", "nan"], "expected more than 0"),
         (["good.jsonl", "--set", "chunk_overlap=many"], "chunk_overlap"),
         (["good.jsonl", "--set", "nonsense"], "expected NAME=VALUE"),
         (["bad.jsonl", "--rejects", "none/r.jsonl"], "cannot be written"),
+        (
+            ["good.jsonl", "--verify"],
+            "--verify is for the whole store and takes no PATH; found good",
+        ),
+        (["good.jsonl", "--verify", "--repair"], "--repair is for the whole store and takes no"),
     ],
 )
 def test_wrong_usage_is_said_in_a_line(

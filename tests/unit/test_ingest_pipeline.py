@@ -58,6 +58,16 @@ def test_bad_records_are_rejected_and_the_rest_goes_in(bench: Bench) -> None:
     assert summary.rejects == bench.folder / "rejects.jsonl"
 
 
+def test_a_record_given_twice_without_an_id_is_not_called_by_one(bench: Bench) -> None:
+    record = {"text": "some text", "year": 2018}
+    assert counted(bench(record, record, record | {"year": 2019})) == (2, 0, 1)
+    reason = bench.rejects()[0]["_reject"]["reason"]
+    assert reason == (
+        f"the same record as {bench.folder / 'in.jsonl'}:1 "
+        "(records without an id are known by their content)"
+    )
+
+
 def test_rejects_are_mended_and_fed_back(bench: Bench) -> None:
     bench(doc("a"), '{"id": "b", "text": "b"', doc("c", ""))
     path = bench.folder / "rejects.jsonl"

@@ -12,6 +12,7 @@ import pytest
 from tiny_folders import write_model
 
 from search.errors import CheckpointError, InputError, ModelError
+from search.models.__main__ import main
 from search.models.registry import Registry, Trial
 from search.models.version import Check, Version, check_unchanged
 from search.rerank.checkpoint import find_blend, locate, open_checkpoint
@@ -121,7 +122,7 @@ def test_current_is_what_was_used_last_and_rollback_goes_back(
     assert locate("current", registry.root).name == "two"
     assert registry.rollback() == "one"
     assert registry.rollback() == "bundled"
-    with pytest.raises(InputError, match="no version was used"):
+    with pytest.raises(InputError, match="bundled is in use, and there is none before it"):
         registry.rollback()
     registry.use("one")
     registry.use("bundled")
@@ -184,6 +185,17 @@ def test_an_unknown_version_is_an_error_that_lists_what_there_is(
         registry.get("two")
     with pytest.raises(InputError):
         registry.use("two")
+    with pytest.raises(InputError, match=r"bundled is the model that comes .*, and no version"):
+        registry.get("bundled")
+
+
+def test_a_check_that_failed_names_the_folder_that_was_given(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["add", "x", str(empty), "--set", f"models={registry.root}"]) == 1
+    assert f"{empty}: found no config.json" in capsys.readouterr().out
 
 
 def test_reading_makes_nothing(tmp_path: Path) -> None:

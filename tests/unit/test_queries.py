@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -21,6 +23,23 @@ def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
     file.write_text('{"_id": "1", "text": "a\u2028b\u0085c"}\n', encoding="utf-8")
     assert read_queries(file) == ["a\u2028b\u0085c"]
     assert read_queries_with_ids(file) == {"1": "a\u2028b\u0085c"}
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def typed(content: bytes) -> Path:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "ascii"))
+        return Path("-")
+
+    assert read_queries(typed("\ufeffcafé\r\nsecond\n".encode())) == ["café", "second"]
+    for content, said in ((b"one\n{", ":2: not valid JSON"), (b"", ": found no query")):
+        with pytest.raises(InputError, match=f"^standard input{said}"):
+            read_queries(typed(content))
+
+
+def test_a_file_that_cannot_be_read_is_not_called_a_wrong_encoding(tmp_path: Path) -> None:
+    for path, said in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InputError, match=f"{path}: cannot be read: {said}"):
+            read_queries(path)
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:

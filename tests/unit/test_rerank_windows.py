@@ -60,6 +60,22 @@ def test_a_query_over_half_the_room_is_refused_with_numbers(tokenizer: Tokenizer
         encoder.windows([("heart " * 7, "a")])
 
 
+@pytest.mark.parametrize(
+    ("positions", "end"),
+    [
+        (None, "shorten it, or raise max_length if the model allows more"),
+        (16, "shorten it"),
+        (17, "shorten it, or raise max_length"),
+    ],
+)
+def test_raising_max_length_is_advised_where_it_helps(
+    tokenizer: Tokenizer, positions: int | None, end: str
+) -> None:
+    encoder = PairEncoder(tokenizer, 16, 4, positions=positions)
+    with pytest.raises(QueryTooLong, match=rf": {end}$"):
+        encoder.windows([("heart " * 7, "a")])
+
+
 def test_windows_are_as_long_as_the_model_is_used_to(tokenizer: Tokenizer) -> None:
     """Beside a query that takes more than half of that, text still gets half of it."""
     encoder = PairEncoder(tokenizer, 64, 4, usual=23)

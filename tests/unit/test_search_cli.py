@@ -22,7 +22,7 @@ def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 def test_no_query_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = failing(capsys)
     assert status == 2
-    assert 'python -m search "your question"' in said
+    assert 'two-stage search "your question"' in said
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_no_query_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None
         (["--candidates", "0", "q"], "'candidates'"),
         (["--threshold", "1.5", "q"], "'threshold'"),
         (["--queries", "absent.txt"], "absent.txt"),
+        (["--queries", "absent.txt", "signs", "of"], "give one of them, not both"),
     ],
 )
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:

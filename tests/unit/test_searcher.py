@@ -163,3 +163,14 @@ def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
     assert ranking.hits == ()
     assert "3 documents were found" in (ranking.hint or "")
     assert "0.953" in (ranking.hint or "")  # sigmoid(3)
+
+
+def test_a_limit_above_what_the_candidates_hold_says_so() -> None:
+    (note,) = searcher(rerank=False, limit=3, candidates=2).search("q").notes
+    assert note == (
+        "fewer documents than the limit of 3: raise candidates, which is 2, to see more"
+    )
+    assert searcher(rerank=False, limit=2, candidates=2).search("q").notes == ()
+    hidden = searcher(limit=2, candidates=2, threshold=1.0).search("q")
+    assert not any("limit" in note for note in hidden.notes), "the threshold hides them"
+    assert searcher(rerank=False, limit=10, candidates=5).search("q").notes == (), "that is all"

@@ -121,23 +121,31 @@ def test_a_dead_reranker_leaves_the_first_order_and_says_so(
     [
         ({}, "expected one of them"),
         ({"query": "a", "queries": ["b"]}, "expected one of them"),
-        ({"query": " "}, "query"),
+        ({"query": " "}, "query: empty, expected some words"),
+        ({"queries": ["a", ""]}, "queries.1: empty, expected some words"),
+        ([], "body: found [], expected a JSON object"),
         ({"query": "a", "limit": 0}, "limit"),
         ({"query": "a", "limit": True}, "limit"),
-        ({"query": "a", "limits": 3}, "limits"),
+        ({"qurey": "a"}, "'qurey' is unknown; is 'query' meant?"),
+        ({"query": "a", "zzz": 3}, "'zzz' is unknown; expected limit, candidates, where"),
         ({"query": "a", "where": ["year"]}, "FIELD OPERATOR VALUE"),
         ({"query": "a" * 20_001}, "at most 20,000"),
         ({"queries": ["a"] * 33}, "at most 32"),
         ({"query": "a", "deadline_ms": 0}, "deadline_ms"),
     ],
 )
-def test_what_cannot_be_asked_is_explained(
-    client: TestClient, body: dict[str, Any], said: str
-) -> None:
+def test_what_cannot_be_asked_is_explained(client: TestClient, body: Any, said: str) -> None:
     answer = client.post("/search", json=body)
     assert answer.status_code == 422
     assert said in answer.json()["error"]
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+def test_what_cannot_be_asked_by_address_is_explained(client: TestClient) -> None:
+    unknown = client.get("/search", params={"q": " ", "limits": 3})
+    assert unknown.status_code == 422
+    assert "q: empty, expected some words" in unknown.json()["error"]
+    assert "'limits' is unknown; is 'limit' meant?" in unknown.json()["error"]
 
 
 @pytest.mark.parametrize(

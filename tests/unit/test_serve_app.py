@@ -98,6 +98,14 @@ def test_an_error_is_json_with_its_reason(
     assert said in answer.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["/search", "/v1/rerank", "/v1/embeddings", "/embed", "/rerank"])
+def test_a_body_that_is_not_called_json_is_415_everywhere(client: TestClient, path: str) -> None:
+    answer = client.post(path, data={"query": "heart"})
+    assert answer.status_code == 415
+    said = "found the content type application/x-www-form-urlencoded, expected application/json"
+    assert said in answer.text
+
+
 def test_without_a_reranker_rerank_says_so() -> None:
     with TestClient(build_app(make_service(reranker=False))) as client:
         answer = client.post("/rerank", json={"query": "x", "documents": ["a"]})

@@ -84,6 +84,33 @@ def test_files_are_read_by_their_names(client: TestClient) -> None:
     )
 
 
+def test_a_file_in_another_encoding_is_read_as_what_the_caller_says(client: TestClient) -> None:
+    files = {"files": ("a.txt", "naïve café".encode("latin-1"))}
+    (end, _) = lines(client.post("/documents", files=files))
+    assert end["reason"].endswith("or name its encoding, e.g. encoding=latin-1")
+    (end, _) = lines(client.post("/documents?encoding=latin-1", files=files))
+    assert end["status"] == "stored"
+    (passage,) = client.get("/documents/upload:a.txt").json()["passages"]
+    assert passage["text"] == "naïve café"
+
+
+@pytest.mark.parametrize("name", ["klingon", "base64", "\0"])
+def test_an_unknown_encoding_is_refused(client: TestClient, name: str) -> None:
+    answer = client.post("/documents", params={"encoding": name}, json=RECORDS)
+    assert answer.status_code == 422
+    assert "is unknown; expected e.g. latin-1" in answer.json()["error"]
+
+
+def test_a_reason_names_no_flag_that_a_caller_does_not_have(client: TestClient) -> None:
+    large = b'{"id": "a", "text": "' + b"x" * (33 << 20) + b'"}'
+    body = large + b'\n{"id": "b", "words": "here"}\n'
+    *ends, _ = lines(client.post("/documents", content=body, headers={"content-type": JSON_LINES}))
+    assert sorted(end["reason"] for end in ends) == [
+        "no text: expected a field 'text' or the like; there are 'id', 'words' (text_field=NAME)",
+        "the line is larger than 32 MiB; split it",
+    ]
+
+
 def test_two_uploads_of_one_name_do_not_overwrite_each_other(client: TestClient) -> None:
     def send(text: bytes) -> dict[str, Any]:
         return lines(client.post("/documents", files={"files": ("notes.txt", text)}))[0]

@@ -1,14 +1,22 @@
-"""How far embedding is, while a batch is put."""
+"""Opening a store: what is told while it is filled, and what its hints name."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import apsw
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import config
 import search.embed
+from search.errors import StoreError
+from search.store import DEFAULT_PATH
 from search.store.open import open_store
+from search.store.sqlite import SqliteStore
+from search.store.sqlite.connection import translate_errors
+from search.store.sqlite.schema import missing
 from search.types import Document, EmbeddingInfo, Entry, Passage
 
 
@@ -44,3 +52,26 @@ def test_passages_are_counted_while_they_are_embedded(
         best = store.retrieve("y" * length, 1, mode="near_text")[0]
         assert (len(best.passage), best.score) == (length, pytest.approx(1.0))
     store.close()
+
+
+def test_a_hint_names_the_store_where_it_is_not_the_default_one(tmp_path: Path) -> None:
+    assert config.load(files=[]).store == DEFAULT_PATH
+    assert missing(DEFAULT_PATH).endswith(": run `two-stage ingest PATH` first")
+    assert missing(Path("my notes.db")).endswith(
+        ": run `two-stage ingest PATH --store 'my notes.db'` first"
+    )
+    with pytest.raises(StoreError, match=r"; `two-stage ingest --verify` says where\. Restore"):
+        fail(DEFAULT_PATH)
+
+
+def test_what_keeps_a_store_from_being_opened_is_not_left_to_verify(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    path.write_bytes(b"no database " * 1000)
+    for create in (True, False):
+        with pytest.raises(StoreError, match=r"not a store, or is damaged \([^)]*\)\. Restore"):
+            SqliteStore(path, Lengths(), create=create)
+
+
+def fail(path: Path) -> None:
+    with translate_errors(path):
+        raise apsw.CorruptError("malformed")

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.chunk import Chunker
+from ingest.clean import clean_text, clean_title
 from ingest.record import Cleaned
 from search.answer import document_text
 from search.store import open as opening
@@ -120,6 +126,51 @@ def test_a_file_is_found_by_a_path_as_typed(
     assert documents.find(shelf, "a.md") is SHORT  # type: ignore[arg-type]
 
 
+def came_from(shelf: Shelf, file: Path, count: int) -> None:
+    for line in range(1, count + 1):
+        name = f"{file.stem} {line}"
+        shelf.held[name] = replace(SHORT, id=name, source=Source(str(file), line))
+
+
+def test_a_path_stands_for_all_documents_that_came_from_there(
+    shelf: Shelf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file, count in (("odd/lines.jsonl", 3), ("odd/more/one.csv", 1), ("oddity.csv", 2)):
+        came_from(shelf, tmp_path / file, count)
+    assert main(["show", "odd/lines.jsonl"]) == 2
+    lines = tmp_path / "odd/lines.jsonl"
+    said = capsys.readouterr().err
+    assert f"3 documents came from {lines}" in said
+    assert f"two-stage list | grep -F {lines}`" in said
+    assert output(capsys, "delete", "./odd/lines.jsonl", "lines 1", "--yes") == "removed: 3\n"
+    assert output(capsys, "delete", "odd", "--yes") == "removed: 1\n"
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    shelf.held["link"] = replace(SHORT, id="link")
+    assert output(capsys, "delete", "link", "--yes") == "removed: 1\n", "an id comes first"
+    assert output(capsys, "delete", "link", "--yes") == "removed: 2\n"
+    came_from(shelf, tmp_path / "left.csv", 1)
+    for name in ("", "lef", "x" * 1000):
+        assert main(["delete", name, "--yes"]) == 2
+        assert "no document has the id" in capsys.readouterr().err
+    assert list(shelf.held) == [LONG.id, SHORT.id, "left 1"]
+
+
+def test_delete_says_how_many_documents_a_path_stands_for(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda prompt: "n")
+    came_from(shelf, Path("/data/lines.jsonl"), 1234)
+    assert main(["delete", "/data"]) == 1
+    assert capsys.readouterr().out == "1,234 documents from /data\nnothing was removed\n"
+    assert len(shelf.held) == 1236
+
+
 def test_delete_asks_on_a_terminal(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,21 +220,61 @@ class Words:
     max_passage_tokens = 9
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        offsets, end = [], 0
-        for word in text.split():
-            start = text.index(word, end)
-            end = start + len(word)
-            offsets.append((start, end))
-        return offsets
+        """Of words, and of each Chinese sign."""
+        return [m.span() for m in re.finditer(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", text)]
+
+
+def cut(text: str, overlap: int) -> StoredDocument:
+    passages = Chunker(Words(), overlap, "en").passages(Cleaned(Document("x", "", text)))
+    return StoredDocument("x", "", {}, None, "", passages)
+
+
+TEXTS = {
+    "sentences": " ".join(f"Sentence {n} has a few words more, as all have." for n in range(20)),
+    "a log that repeats itself": "2024-01-01 INFO heartbeat ok\n" * 60,
+    "code": 'def f(x):\n"""Doc."""\nreturn(x)\n' * 20,
+    "Chinese": "心脏病的预防从年轻时开始。不吸烟,多运动,少吃盐。" * 40,
+    "numbers": "0 " * 200,
+}
 
 
 @pytest.mark.parametrize("overlap", [0, 3])
-def test_passages_are_joined_to_the_text_they_were_cut_from(overlap: int) -> None:
-    text = " ".join(f"Sentence {n} has a few words more, as every one has." for n in range(20))
-    passages = Chunker(Words(), overlap, "en").passages(Cleaned(Document("x", "", text)))
-    document = StoredDocument("x", "", {}, None, "", passages)
-    assert len(passages) > 10
-    assert document_text(document).split() == text.split()
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_passages_are_joined_to_the_text_they_were_cut_from(text: str, overlap: int) -> None:
+    document = cut(text, overlap)
+    assert len(document.passages) > 5
+    assert "".join(document_text(document).split()) == "".join(text.split())
+
+
+@given(st.text("ab. \n。", max_size=400), st.integers(0, 6))
+def test_any_text_survives_being_cut(text: str, overlap: int) -> None:
+    cleaned = clean_text(text, plain=True)
+    joined = document_text(cut(cleaned, overlap))
+    assert "".join(joined.split()) == "".join(cleaned.split())
+
+
+def test_passages_stored_without_their_place_are_joined_where_they_overlap() -> None:
+    document = cut(TEXTS["sentences"], 3)
+    old = replace(document, passages=tuple(Passage(p.text) for p in document.passages))
+    assert document_text(old).split() == TEXTS["sentences"].split()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Use the `<script>` tag and <p> </p> here.",
+        "// use &lt; for less; <b>not markup</b>",
+        "a < b and c > d & e",
+        "<style>p { color: red }</style> shows how",
+    ],
+)
+def test_what_is_exported_is_read_back_as_it_was(text: str) -> None:
+    shelf = Shelf()
+    shelf.held = {"x": StoredDocument("x", text, {}, None, "", (Passage(text),))}
+    store: Any = shelf
+    [record] = documents.exported(store)
+    assert clean_text(record["text"]) == text
+    assert clean_title(record["title"]) == text
 
 
 def test_config_is_yaml_with_origins_and_without_secrets(
@@ -217,6 +308,10 @@ def test_a_delegated_command_goes_by_its_short_name(
     help_text = output(capsys, command, "--help")
     assert f"usage: two-stage {command}" in help_text
     assert "python -m" not in help_text.partition("examples:")[2]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output(capsys, "--version") == f"two-stage {version('two-stage-search')}\n"
 
 
 def test_help_is_instant() -> None:

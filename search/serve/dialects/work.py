@@ -75,7 +75,7 @@ def best_first(scored: Sequence[Scored], top: int | None = None) -> list[tuple[i
 
 def errors(shape: Any, *more: int) -> dict[int | str, dict[str, Any]]:
     """A dialect's errors for OpenAPI: those that any route may give, and `more`."""
-    found = (401, 403, 408, 413, 421, 422, 429, 500, 503, *more)
+    found = (401, 403, 408, 413, 415, 421, 422, 429, 500, 503, *more)
     return {status: {"model": shape} for status in found}
 
 

@@ -59,7 +59,9 @@ LEFT JOIN passages ON document = documents.key GROUP BY documents.key ORDER BY d
 _GET = """
 SELECT key, title, metadata, content_hash, source_file, source_line FROM documents WHERE id = ?
 """
-_PASSAGES = "SELECT text, line, page, heading FROM passages WHERE document = ? ORDER BY position"
+_PASSAGES = """
+SELECT text, start, line, page, heading FROM passages WHERE document = ? ORDER BY position
+"""
 _FIELDS = """
 SELECT DISTINCT field.key, field.type FROM documents, json_each(metadata) AS field
 WHERE field.type != 'array'
@@ -188,8 +190,8 @@ class SqliteStore:
                 rankings.source_of(*source),
                 content_hash,
                 tuple(
-                    Passage(text, rankings.location_of(*location))
-                    for text, *location in connection.execute(_PASSAGES, (key,))
+                    Passage(text, rankings.location_of(*location), start)
+                    for text, start, *location in connection.execute(_PASSAGES, (key,))
                 ),
             )
 

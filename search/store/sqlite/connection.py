@@ -17,6 +17,7 @@ import apsw
 import sqlite_vec
 
 from search.errors import StoreError, StoreUnavailable
+from search.store import store_flag
 
 BUSY_TIMEOUT_MS = 30_000
 # A vector of 384 floats takes 1.5 KB: large pages waste less and scan faster than 4 KB ones.
@@ -37,15 +38,19 @@ _UNAVAILABLE: dict[type[apsw.Error], str] = {
 
 
 @contextmanager
-def translate_errors(path: Path) -> Iterator[None]:
-    """Turn apsw's errors into StoreError or StoreUnavailable that name the file and the fix."""
+def translate_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
+    """Turn apsw's errors into StoreError or StoreUnavailable that name the file and the fix.
+
+    `opening`: what fails is needed before `ingest --verify` can look for damage, too.
+    """
     try:
         yield
     # A text that is no UTF-8, which apsw meets where it reads a column, was not written so.
     except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
+        verify = f"; `two-stage ingest --verify{store_flag(path)}` says where" * (not opening)
         raise StoreError(
-            f"{path} is not a store, or is damaged ({error}); `python -m ingest --verify` says "
-            "where. Restore a copy of it, or delete it and ingest again"
+            f"{path} is not a store, or is damaged ({error}){verify}. Restore a copy of it, or "
+            "delete it and ingest again"
         ) from error
     except apsw.Error as error:
         for kind, advice in _UNAVAILABLE.items():
@@ -59,7 +64,7 @@ def connect(path: Path, *, create: bool = False, read_only: bool = False) -> aps
 
     A connection must not be used by two threads at once. Raises StoreError, StoreUnavailable.
     """
-    with translate_errors(path):
+    with translate_errors(path, opening=True):
         if read_only:
             return _configured(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
         if create:
@@ -161,7 +166,7 @@ class Readers:
             time.sleep(0.05)
             return None
         try:
-            with translate_errors(self._path):
+            with translate_errors(self._path, opening=True):
                 self._prepare(reader.connection)
         except BaseException:
             reader.connection.close()
@@ -216,7 +221,7 @@ def _open_reader(path: Path) -> _Reader:
         no_shared_memory = isinstance(error.__cause__, apsw.CantOpenError | apsw.ReadOnlyError)
         if not no_shared_memory or not path.is_file() or _log(path).exists():
             raise
-    with translate_errors(path):
+    with translate_errors(path, opening=True):
         state = _State.of(path)
         uri = f"{path.absolute().as_uri()}?immutable=1"
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI

@@ -10,14 +10,16 @@ from typing import Any
 import apsw
 
 from search.errors import ModelMismatch, StoreError, StoreMissing
+from search.store import store_flag
 from search.store.sqlite.connection import transaction
 from search.store.sqlite.expressions import tokenizer
 from search.types import EmbeddingInfo
 
 APPLICATION_ID = 0x32534541  # "2SEA": marks the file as ours
-VERSION = 2
-# Format 1 kept no sources and no locations. It is read as it is, and upgraded by the first writer.
-OLD_VERSION = 1
+VERSION = 3
+# Format 1 kept no sources and no locations, format 2 not where a passage begins in its document.
+# Both are read as they are, and upgraded by the first writer.
+OLD_VERSIONS = (1, 2)
 OLD_LANGUAGE = "en"
 
 TABLES = """
@@ -40,6 +42,7 @@ CREATE TABLE passages (
     line INTEGER,
     page INTEGER,
     heading TEXT,
+    start INTEGER,
     UNIQUE (document, position)
 );
 CREATE INDEX passages_by_text ON passages (text_hash);
@@ -59,13 +62,14 @@ CREATE VIRTUAL TABLE words USING fts5(
     title, text, content='', contentless_delete=1, tokenize="{tokenizer}"
 );
 """
-_UPGRADE = """
+_UPGRADE_1 = """
 ALTER TABLE documents ADD COLUMN source_file TEXT;
 ALTER TABLE documents ADD COLUMN source_line INTEGER;
 ALTER TABLE passages ADD COLUMN line INTEGER;
 ALTER TABLE passages ADD COLUMN page INTEGER;
 ALTER TABLE passages ADD COLUMN heading TEXT;
 """
+_UPGRADE_2 = "ALTER TABLE passages ADD COLUMN start INTEGER"
 # Format 1 had a table of what had been ingested, with the files as the user had named them.
 _TAKE_SOURCES = """
 UPDATE documents SET source_file = ?1,
@@ -73,12 +77,18 @@ source_line = (SELECT line FROM ingested WHERE ingested.id = documents.id)
 WHERE id IN (SELECT id FROM ingested WHERE file = ?2)
 """
 # Views of this connection alone, which go before the tables of the same names.
-_AS_NEW = """
+_AS_NEW = {
+    1: """
 CREATE TEMP VIEW documents AS SELECT key, id, title, metadata, content_hash,
 NULL AS source_file, NULL AS source_line FROM main.documents;
 CREATE TEMP VIEW passages AS SELECT key, document, position, text, text_hash,
-NULL AS line, NULL AS page, NULL AS heading FROM main.passages;
-"""
+NULL AS line, NULL AS page, NULL AS heading, NULL AS start FROM main.passages;
+""",
+    2: """
+CREATE TEMP VIEW passages AS SELECT key, document, position, text, text_hash,
+line, page, heading, NULL AS start FROM main.passages;
+""",
+}
 
 
 def prepare(
@@ -91,9 +101,9 @@ def prepare(
             if _is_empty(connection):
                 _create(connection, embedding, language)
     verify(connection, path, embedding, language)
-    if format_version(connection) == OLD_VERSION:
+    if format_version(connection) != VERSION:
         with transaction(connection):
-            if format_version(connection) == OLD_VERSION:
+            if format_version(connection) != VERSION:
                 _upgrade(connection, path)
 
 
@@ -108,10 +118,11 @@ def verify(
             f"{path} is an SQLite file, but not a store of this project; set `store` elsewhere"
         )
     version = format_version(connection)
-    if version not in (OLD_VERSION, VERSION):
+    if version not in (*OLD_VERSIONS, VERSION):
         raise StoreError(
-            f"{path} has format {version}, this program reads formats {OLD_VERSION} and {VERSION}; "
-            "use the program's version that made it, or delete the file and ingest again"
+            f"{path} has format {version}, this program reads formats {OLD_VERSIONS[0]} to "
+            f"{VERSION}; use the program's version that made it, or delete the file and ingest "
+            "again"
         )
     stored = read_embedding(connection, path)
     if not embedding.can_read(stored):
@@ -127,8 +138,9 @@ def verify(
 
 def open_for_reading(connection: apsw.Connection) -> None:
     """Let every query find the columns of this version, in a store of an older one, too."""
-    if format_version(connection) == OLD_VERSION:
-        connection.execute(_AS_NEW)
+    older = _AS_NEW.get(format_version(connection))
+    if older is not None:
+        connection.execute(older)
 
 
 def read_embedding(connection: apsw.Connection, path: Path) -> EmbeddingInfo:
@@ -146,7 +158,7 @@ def read_embedding(connection: apsw.Connection, path: Path) -> EmbeddingInfo:
 
 def missing(path: Path) -> str:
     """What to tell someone who searches before there is a store."""
-    return f"there is no store at {path} yet: run `python -m ingest PATH` first"
+    return f"there is no store at {path} yet: run `two-stage ingest PATH{store_flag(path)}` first"
 
 
 def _create(connection: apsw.Connection, embedding: EmbeddingInfo, language: str) -> None:
@@ -160,7 +172,14 @@ def _create(connection: apsw.Connection, embedding: EmbeddingInfo, language: str
 
 
 def _upgrade(connection: apsw.Connection, store: Path) -> None:
-    connection.execute(_UPGRADE)
+    if format_version(connection) == 1:
+        connection.execute(_UPGRADE_1)
+        _take_sources(connection, store)
+    connection.execute(_UPGRADE_2)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _take_sources(connection: apsw.Connection, store: Path) -> None:
     if connection.table_exists("main", "ingested"):
         named: list[Any] = connection.execute(
             "SELECT DISTINCT file FROM ingested WHERE file IS NOT NULL"
@@ -168,7 +187,6 @@ def _upgrade(connection: apsw.Connection, store: Path) -> None:
         for (file,) in named:
             connection.execute(_TAKE_SOURCES, (_source_file(file, store), file))
         connection.execute("DROP TABLE ingested")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _source_file(named: str, store: Path) -> str | None:
@@ -187,7 +205,7 @@ def _source_file(named: str, store: Path) -> str | None:
 
 
 def format_version(connection: apsw.Connection) -> int:
-    """1 or 2, of a store that was verified."""
+    """1 to 3, of a store that was verified."""
     return int(connection.execute("PRAGMA user_version").get)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 
 import apsw
 import numpy as np
@@ -134,9 +135,9 @@ def _insert_passage(
     text_hash = text_hash_of(passage_input(title, passage.text).encode())
     where = passage.location or Location()
     key = connection.execute(
-        "INSERT INTO passages (document, position, text, text_hash, line, page, heading) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING key",
-        (document, position, passage.text, text_hash, where.line, where.page, where.heading),
+        "INSERT INTO passages (document, position, text, text_hash, line, page, heading, start) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
+        (document, position, passage.text, text_hash, *astuple(where), passage.start),
     ).get
     connection.execute("INSERT INTO vectors VALUES (?, ?)", (key, vectors[text_hash]))
     index_words(connection, key, title, passage.text)

@@ -40,7 +40,7 @@ def missing(server: Server, name: str) -> StoreMissing:
     there = sorted(server.client.collections.list_all())
     known = f" (it has {_some(there)})" if there else ""
     return StoreMissing(
-        f"Weaviate at {server.url} has no class {name!r} yet{known}: run `python -m ingest PATH` "
+        f"Weaviate at {server.url} has no class {name!r} yet{known}: run `two-stage ingest PATH` "
         "first, or set weaviate.collection"
     )
 
@@ -68,7 +68,7 @@ def use_class(
         return collection
     found = collection.tenants.get_by_name(options.tenant)
     if found is None and not create:
-        ingest = "" if foreign else "run `python -m ingest PATH` first, or "
+        ingest = "" if foreign else "run `two-stage ingest PATH` first, or "
         known = f" yet ({_tenants(collection)})"
         raise StoreMissing(
             f"class {options.collection} at {server.url} has no tenant {options.tenant!r}{known}: "

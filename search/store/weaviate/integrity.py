@@ -73,7 +73,7 @@ class Integrity:
         else:
             log.warning(
                 "Weaviate at %s does not index the vectors of some passages: see its log, and ask "
-                "`python -m ingest --verify`",
+                "`two-stage ingest --verify`",
                 self._objects.url,
             )
         if self._writer.saw_crash:

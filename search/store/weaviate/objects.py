@@ -118,8 +118,9 @@ def objects_of(
         own: dict[str, Any] = {"passage_index": index, "text": text}
         if WORDS in known:
             own[WORDS] = indexed_words(f"{document.title}\n{text}")  # a title counts twice
-        if passage.location is not None:
-            own["location"] = json.dumps(asdict(passage.location))
+        if passage.location is not None or passage.start is not None:
+            place = asdict(passage.location or Location()) | {"start": passage.start}
+            own["location"] = json.dumps(place)
         vector = None if vectors is None else {VECTOR: vectors[index].tolist()}
         identity = object_id(document.id, index)
         objects.append(DataObject(uuid=identity, properties=shared | own, vector=vector))
@@ -132,7 +133,7 @@ def candidate_of(
     """A search's result in the project's words."""
     properties = found.properties
     title, text = properties["title"], properties["text"]
-    location = properties.get("location")
+    place = {name: value for name, value in _place(properties).items() if name != "start"}
     return Candidate(
         document_id=properties["document_id"],
         passage_index=int(properties["passage_index"]),
@@ -142,7 +143,7 @@ def candidate_of(
         rank=rank,
         metadata=metadata_from_json(properties["document_id"], properties["metadata"]),
         source=_source(properties),
-        location=Location(**json.loads(location)) if location else None,
+        location=Location(**place) if any(value is not None for value in place.values()) else None,
         cosine=cosine,
         bm25=bm25,
     )
@@ -223,8 +224,10 @@ class Objects:
             )
             yield ListedPassage(listed, key.passage == 0)
 
-    def document(self, document_id: str) -> list[Candidate]:
-        """The passages of one document that the server finds, in their order."""
+    def document(self, document_id: str) -> list[tuple[Candidate, int | None]]:
+        """The passages of one document that the server finds, in their order, and where each begins
+        in the document's text.
+        """
         if not is_encodable(document_id):
             return []
         found = self.ask(
@@ -234,9 +237,11 @@ class Objects:
                 return_properties=self.candidate_properties(),
             )
         ).objects
-        candidates = (candidate_of(one, 0.0, 0) for one in found)
-        own = (one for one in candidates if one.document_id == document_id)
-        return sorted(own, key=lambda one: one.passage_index)
+        passages = (
+            (candidate_of(one, 0.0, 0), _place(one.properties).get("start")) for one in found
+        )
+        own = (one for one in passages if one[0].document_id == document_id)
+        return sorted(own, key=lambda one: one[0].passage_index)
 
     def values(self, name: str) -> list[str]:
         """The different values of a text property."""
@@ -342,6 +347,12 @@ def _version_of(found: Found) -> tuple[PassageKey, Version]:
         properties["content_hash"], int(properties["passage_count"]), _source(properties)
     )
     return PassageKey(properties["document_id"], int(properties["passage_index"])), version
+
+
+def _place(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a passage begins: the fields of its Location, and `start`, as far as they are known."""
+    stored = properties.get("location")
+    return json.loads(stored) if stored else {}
 
 
 def _source(properties: Mapping[str, Any]) -> Source | None:

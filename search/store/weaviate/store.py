@@ -151,14 +151,14 @@ class WeaviateStore:
             version = whole(self._objects.passages([document_id]).get(document_id, {}))
         if not found:
             return None
-        first = found[0]
+        first, _ = found[0]
         return StoredDocument(
             id=document_id,
             title=first.title,
             metadata=first.metadata,
             source=first.source,
             content_hash="" if version is None else version.content_hash,
-            passages=tuple(Passage(one.passage, one.location) for one in found),
+            passages=tuple(Passage(one.passage, one.location, start) for one, start in found),
         )
 
     def fields(self) -> Mapping[str, frozenset[Kind]]:
