@@ -113,6 +113,10 @@ class Embedder:
         """What this model cannot read, if most of `text` is that; else None."""
         return self._tokenizer.unreadable(text)
 
+    def unread_tokens(self, query: str) -> int:
+        """How many tokens at the query's end do not fit into the model's input."""
+        return self.tokenizer.excess(self._prefixes[0] + query)
+
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(len(texts), dimensions); a text longer than the model's input is cut at its end."""
         return self._encode([self._prefixes[1] + text for text in texts])
@@ -175,6 +179,10 @@ class PassageTokenizer:
     def token_offsets(self, text: str) -> list[Span]:
         """The characters (start, end) of each token of `text`, special tokens left out."""
         return self._tokenizer.token_offsets(text)
+
+    def excess(self, text: str) -> int:
+        """How many tokens at its end would be cut off."""
+        return max(0, len(self.token_offsets(text)) - self._room)
 
     def inputs(self, texts: Sequence[str]) -> list[Tokens]:
         """What the model reads, cut to fit."""

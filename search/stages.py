@@ -262,6 +262,7 @@ class Search:
             *self.info.notes,
             *self._note_on_limit(candidates, documents),
             *self._note_on_vectors(),
+            *self._note_on_length(),
             *self._note_on_blend(),
             *self._note_on_gate(),
         )
@@ -282,6 +283,17 @@ class Search:
         return (
             f"found by BM25 alone: the embedding model {self.embedding or ''} cannot read this "
             f"query ({self.foreign_to_vectors}), so that its vector would say nothing",
+        )
+
+    def _note_on_length(self) -> tuple[str, ...]:
+        if self.foreign_to_vectors or self.settings.retrieval == "bm25":
+            return ()
+        unread = self.store.unread_tokens(self.query)
+        if not unread:
+            return ()
+        return (
+            f"the query is too long for the embedding model {self.embedding or ''}: its last "
+            f"{unread:,} tokens are not in its vector; a shorter one finds more",
         )
 
     def _note_on_blend(self) -> tuple[str, ...]:

@@ -59,6 +59,10 @@ class QueuedEmbedder:
         """What the model cannot read, if most of `text` is that; else None."""
         return self._model.unreadable(text)
 
+    def unread_tokens(self, query: str) -> int:
+        """How many tokens at the query's end do not fit into the model's input."""
+        return self._model.unread_tokens(query)
+
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(texts, dimensions). However many wait: whoever stores documents is not refused here."""
         rows = self._encode([("passage", text) for text in texts], urgent=False)

@@ -49,6 +49,9 @@ class Embedder(Protocol):
     def unreadable(self, text: str) -> str | None:
         """What it cannot read, if most of `text` is that ("Cyrillic letters"); else None."""
 
+    def unread_tokens(self, query: str) -> int:
+        """How many tokens at the query's end do not fit into its input."""
+
 
 def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
     """A value is a scalar or a tuple of scalars, which JSON has as a list. Raises StoreError."""
@@ -129,6 +132,9 @@ class Store(Protocol):
 
         The vector ranking of such a query is noise; BM25 finds its words in any script.
         """
+
+    def unread_tokens(self, query: str) -> int:
+        """How many tokens at the query's end its vector says nothing of, where that is known."""
 
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
         """What is wrong inside the store; empty when all is well.

@@ -98,3 +98,6 @@ class _Reporting:
 
     def unreadable(self, text: str) -> str | None:
         return self._model.unreadable(text)
+
+    def unread_tokens(self, query: str) -> int:
+        return self._model.unread_tokens(query)

@@ -41,6 +41,9 @@ class HashedWords(Embedder):
     def unreadable(self, text: str) -> str | None:
         return None
 
+    def unread_tokens(self, query: str) -> int:
+        return 0
+
 
 def entry(
     document_id: str, *passages: str, title: str = "", version: str = "1", **metadata: Value

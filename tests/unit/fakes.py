@@ -72,6 +72,9 @@ class ListStore:
     def unreadable(self, query: str) -> str | None:
         return self.foreign
 
+    def unread_tokens(self, query: str) -> int:
+        return max(0, len(query.split()) - 50)
+
     def check(self, sample: int | None = None) -> list[Fault]:
         return []
 

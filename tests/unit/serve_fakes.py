@@ -51,6 +51,9 @@ class Lengths:
     def unreadable(self, text: str) -> str | None:
         return None
 
+    def unread_tokens(self, query: str) -> int:
+        return 0
+
 
 class Share:
     """A logit is the share of the query's words that a text has."""

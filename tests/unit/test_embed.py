@@ -89,6 +89,8 @@ def test_info_and_passage_room_come_from_files(tmp_path: Path) -> None:
     info = embedder.info
     assert info == EmbeddingInfo("mine", info.revision, 2, "is ", "heart attack ")
     assert embedder.tokenizer.max_passage_tokens == 64 - 2 - 2  # positions, specials, prefix
+    assert embedder.unread_tokens("x " * 61) == 0  # positions less specials and prefix
+    assert embedder.unread_tokens("x " * 64) == 3
 
 
 def test_the_identity_is_what_changes_vectors_not_the_folders_name(tmp_path: Path) -> None:

@@ -158,6 +158,13 @@ def test_probabilities_that_were_fitted_on_nothing_are_called_so() -> None:
     assert searcher(rerank=False).search("q").notes == ()
 
 
+def test_the_end_of_a_query_that_is_too_long_for_its_vector_is_named() -> None:
+    (note,) = searcher(rerank=False).search("word " * 57).notes
+    assert "its last 7 tokens are not in its vector" in note
+    assert searcher(rerank=False).search("word " * 50).notes == ()
+    assert searcher(rerank=False, retrieval="bm25").search("word " * 57).notes == ()
+
+
 def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
     ranking = searcher(threshold=0.99).search("q")
     assert ranking.hits == ()

@@ -222,6 +222,10 @@ class SqliteStore:
         """What the embedding model cannot read, if most of `query` is that."""
         return self._embedder.unreadable(query)
 
+    def unread_tokens(self, query: str) -> int:
+        """How many tokens at the query's end its vector says nothing of."""
+        return self._embedder.unread_tokens(query)
+
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
         """Faults of the file and of what belongs together in it; a sample is embedded again."""
         dimensions = self._embedder.info.dimensions

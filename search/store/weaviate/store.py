@@ -190,6 +190,11 @@ class WeaviateStore:
         reader = None if query.isascii() else self._vectors.reader
         return None if reader is None else reader.unreadable(query)
 
+    def unread_tokens(self, query: str) -> int:
+        """As far as the model that embeds queries is known here."""
+        reader = self._vectors.reader
+        return 0 if reader is None else reader.unread_tokens(query)
+
     def check(self, sample: int | None = DEFAULT_SAMPLE) -> list[Fault]:
         """Documents that are not whole, or that an index lacks; reads a little of every passage.
 

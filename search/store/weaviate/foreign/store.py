@@ -113,6 +113,13 @@ class ForeignStore:
             return None if embedder is None else embedder.unreadable(query)
         return None
 
+    def unread_tokens(self, query: str) -> int:
+        """As far as it is our model that embeds queries."""
+        with suppress(NoVectorsError, ConfigError):
+            embedder = self._embedder()
+            return 0 if embedder is None else embedder.unread_tokens(query)
+        return 0
+
     def documents(self, after: str | None = None) -> Iterator[Listed]:
         """Every object, streamed; with `after`, those behind that one. Raises InputError."""
         identity = None if after is None else self._identity(after)
