@@ -79,17 +79,16 @@ def document_text(document: StoredDocument) -> str:
     """
     pieces = [passage.text for passage in document.passages[:1]]
     for before, after in pairwise(document.passages):
-        shared = _shared(before, after)
-        # A passage that shares nothing begins on a line of its own.
-        pieces.append(after.text[shared:] if shared else f"\n{after.text}")
+        gap = _gap(before, after)
+        pieces.append(f"\n{after.text}" if gap > 0 else after.text[-gap:])
     return "".join(pieces)
 
 
-def _shared(before: Passage, after: Passage) -> int:
-    """How many characters end one passage and begin the next."""
+def _gap(before: Passage, after: Passage) -> int:
+    """Characters, all of them white space, between two passages; negative: what they share."""
     if before.start is None or after.start is None:
-        return _guessed(before.text, after.text)
-    return max(0, before.start + len(before.text) - after.start)
+        return -_guessed(before.text, after.text) or 1
+    return after.start - before.start - len(before.text)
 
 
 def _guessed(before: str, after: str) -> int:

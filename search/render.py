@@ -232,17 +232,19 @@ def _cut(passage: str, span: Span, size: int, full: bool) -> tuple[str, str, str
 
 
 def _first_words(text: str, size: int) -> str:
-    """Cut at a word; in the middle of one where there is no space, as in Chinese."""
+    """Cut at a word; in the middle of one where spaces are rare, as in Chinese."""
     if len(text) <= size:
         return text
-    return (text[: size + 1].rpartition(" ")[0] or text[:size]) + " …"
+    whole = text[: size + 1].rpartition(" ")[0]
+    return (whole if 2 * len(whole) >= size else text[:size]) + " …"
 
 
 def _last_words(text: str, size: int) -> str:
     if len(text) <= size:
         return text
     start = len(text) - size
-    return "… " + (text[start - 1 :].partition(" ")[2] or text[start:])
+    whole = text[start - 1 :].partition(" ")[2]
+    return "… " + (whole if 2 * len(whole) >= size else text[start:])
 
 
 def _others(hit: Hit, full: bool) -> list[Text]:

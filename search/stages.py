@@ -270,11 +270,11 @@ class Search:
     def _note_on_limit(self, candidates: int, documents: int) -> tuple[str, ...]:
         """Where the candidates hold fewer documents than are to be shown, and there may be more."""
         limit, most = self.settings.limit, self.settings.candidates
-        if documents >= limit or candidates < most:
+        if documents >= min(limit, self.info.documents) or candidates < most:
             return ()
         return (
-            f"fewer documents than the limit of {limit}: raise candidates, which is {most}, to see "
-            "more",
+            f"fewer documents than the limit of {limit}: raise candidates, which is {most}, to "
+            "look for more",
         )
 
     def _note_on_vectors(self) -> tuple[str, ...]:
@@ -286,14 +286,16 @@ class Search:
         )
 
     def _note_on_length(self) -> tuple[str, ...]:
-        if self.foreign_to_vectors or self.settings.retrieval == "bm25":
+        # A token has a character at least, so that most queries need not be cut into tokens for it.
+        short = len(self.query) < self.settings.embedding_max_tokens // 2
+        if short or self.foreign_to_vectors or self.settings.retrieval == "bm25":
             return ()
         unread = self.store.unread_tokens(self.query)
         if not unread:
             return ()
         return (
-            f"the query is too long for the embedding model {self.embedding or ''}: its last "
-            f"{unread:,} tokens are not in its vector; a shorter one finds more",
+            "the query is longer than the embedding model reads: "
+            f"{unread:,} of its tokens, at the end, are not in its vector",
         )
 
     def _note_on_blend(self) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--keep-layers", type=_layers, default=(), metavar="N,N…",
         help="keep only these layers of the start, counted from 0")  # fmt: skip
     add("--freeze", type=int, metavar="N",
-        help="leave the word embeddings and the first N layers (0: none) as the start has them: "
+        help="leave the embeddings and the first N layers (0: none) as the start has them: "
         "faster, and less is forgotten (default: all of the model is trained)")  # fmt: skip
     add("--merge", type=Path, metavar="DIR",
         help="average the start, once pruned, with this model of the same shape and descent; "
@@ -106,7 +106,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
 
     try:
         from training.card import write_card
-        from training.fit import Plan, fit, save
+        from training.fit import Plan, check, fit, save
         from training.panel import load_panel
         from training.recipe import claim, mined
     except ModuleNotFoundError as error:
@@ -118,11 +118,10 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
     apart |= {n: getattr(settings, n) for n in ("embedding_model", "embedding_max_tokens")}
     claim(work, {name: _plain(value) for name, value in apart.items()})
     embedder = load_embedder(settings)
-    packaged = load_embedder(change(settings, embedding_model=PACKAGED)).folder
-    start = args.start or packaged
-    panel = load_panel(args.panel)
-    lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report, panel)
-    merge = packaged if args.merge == Path("packaged") else args.merge
+    start, merge = args.start, args.merge
+    if start is None or merge == Path("packaged"):
+        packaged = load_embedder(change(settings, embedding_model=PACKAGED)).folder
+        start, merge = start or packaged, packaged if merge == Path("packaged") else merge
     plan = Plan(
         start,
         args.keep_layers,
@@ -135,6 +134,9 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
         args.keep_start,
         args.freeze,
     )
+    check(plan)
+    panel = load_panel(args.panel)
+    lists = mined(sources, args.split, args.list_size, args.seed, work, embedder, _report, panel)
     model = fit(plan, lists, _report)
     save(model, start, args.out)
     write_card(
@@ -170,7 +172,9 @@ def _name(folder: Path | None) -> str:
 
 
 def _frozen(layers: int | None) -> str:
-    return "" if layers is None else f"the word embeddings and the first {layers} layers"
+    if layers is None:
+        return ""
+    return f"the embeddings and the first {layers} layers" if layers else "the embeddings"
 
 
 def _source(text: str) -> Source:

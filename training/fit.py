@@ -69,24 +69,32 @@ class Plan:
     """Share of the start in the finished weights."""
     freeze: int | None = None
     """How many of the first layers, and the embeddings with them, stay as they are; None: not even
-    the embeddings."""
+    the embeddings do."""
 
 
-def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
-    """The trained model (fp32, averaged weights); goes on from `work/checkpoint.pt`, if there.
-
-    Raises InputError where there is too little to train on, or no reranker to keep a share of.
-    """
-    if len(lists) < FEWEST:
-        raise InputError(
-            f"found {len(lists)} lists to train on, expected at least {FEWEST}: give more --data, "
-            "or ask for more lists of it (DIR=LISTS)"
-        )
+def check(plan: Plan) -> None:
+    """InputError for what the start cannot give; worth knowing before anything is mined."""
     if plan.keep_start and not has_head(plan.start):
         raise InputError(
             f"--keep-start {plan.keep_start:g}: {plan.start} is no reranker (it has no "
             "classifier), so that nothing of it can be kept: leave the option out, or give another "
             "--start"
+        )
+    depth = len(plan.keep_layers) or int(read_json(plan.start / "config.json")["num_hidden_layers"])
+    if plan.freeze is not None and not 0 <= plan.freeze < depth:
+        raise InputError(f"--freeze {plan.freeze}: expected 0 to {depth - 1}, less than all layers")
+
+
+def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
+    """The trained model (fp32, averaged weights); goes on from `work/checkpoint.pt`, if there.
+
+    Raises InputError where there is too little to train on.
+    """
+    check(plan)
+    if len(lists) < FEWEST:
+        raise InputError(
+            f"found {len(lists)} lists to train on, expected at least {FEWEST}: give more --data, "
+            "or ask for more lists of it (DIR=LISTS)"
         )
     torch.manual_seed(0)
     model: Any = load_ranker(plan.start, plan.keep_layers, plan.merge)

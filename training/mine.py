@@ -60,15 +60,16 @@ class Miner:
                 self._by_title.setdefault(document.title, []).append(document.id)
 
     def fill(self, report: Callable[[str], None]) -> None:
-        """Embed what the store does not hold yet; a killed run goes on where it was.
+        """Embed what the store does not hold as it is; a killed run goes on where it was.
 
-        What it holds of a corpus that has changed since is removed.
+        What the corpus no longer has is removed.
         """
         self._store.delete([i for i in self._store.ids() if i not in self._data.documents])
         for start in range(0, len(self._ids), PAGE):
             page = self._ids[start : start + PAGE]
-            held = self._store.stored(page)
-            self._store.put([_entry(self._data.documents[i]) for i in page if i not in held])
+            held = {i: stored.content_hash for i, stored in self._store.stored(page).items()}
+            entries = [_entry(self._data.documents[i]) for i in page]
+            self._store.put([e for e in entries if held.get(e.document.id) != e.content_hash])
             report(f"embedded {self._data.name} {start + len(page)}/{len(self._ids)}")
         for opinion in self._panel:
             opinion.fill(list(self._data.documents.values()), report)

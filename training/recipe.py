@@ -116,7 +116,7 @@ def _of_set(
 ) -> list[TrainingList]:
     if len(data.documents) < 4 * size:
         raise InputError(
-            f"{data.name}: found {len(data.documents)} documents; "
+            f"{data.name}: found {len(data.documents)} documents to train on; "
             f"lists of {size} passages need at least {4 * size}"
         )
     examples: list[Example] = []

@@ -87,11 +87,8 @@ def freeze(model: Any, layers: int) -> None:
     of all other texts (Lee et al., 1911.03090: training the last quarter of the layers alone gives
     nine tenths of the gain).
     """
-    found = model.base_model.encoder.layer
-    if not 0 <= layers < len(found):
-        raise CheckpointError(f"--freeze {layers}: expected 0 to {len(found) - 1}, less than all")
     model.base_model.embeddings.requires_grad_(False)
-    found[:layers].requires_grad_(False)
+    model.base_model.encoder.layer[:layers].requires_grad_(False)
 
 
 class Trainee:

@@ -97,7 +97,11 @@ def build_parser(complete: bool = False) -> argparse.ArgumentParser:
     )  # fmt: skip
     delete.add_argument("--yes", action="store_true", help="do not ask")
     add("stats", "what the store holds")
-    add("export", "every document as JSON Lines, which ingest reads back", json=False)
+    add(
+        "export",
+        "every document as JSON Lines, which ingest reads back (markup escaped as HTML has it)",
+        json=False,
+    )
     add("config", "every setting, its value, and where that comes from")
     completion = commands.add_parser("completion", help="a script that completes two-stage")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="for which shell")
@@ -174,7 +178,7 @@ def delete(args: argparse.Namespace, settings: config.Settings) -> int:
     from two_stage import documents
 
     with closing(open_store(settings)) as store:
-        found = dict(documents.named(store, name) for name in args.ids)
+        found = dict(documents.chosen_by(store, name, certain=args.yes) for name in args.ids)
     if not args.yes and not confirmed(list(found)):
         print("nothing was removed")
         return 1

@@ -18,53 +18,49 @@ from search.terminal import printable
 from search.types import Kind, Listed, Location, Source, StoredDocument, StoreInfo
 
 
-def find(store: Store, document_id: str) -> StoredDocument:
-    """By id, or by the path of a file that is one document. Raises InputError."""
-    document = _get(store, document_id)
+def find(store: Store, name: str) -> StoredDocument:
+    """By id, or by the path of a file that is, or holds, one document. Raises InputError."""
+    ids = ids_of(store, name)
+    document = store.get(ids[0]) if len(ids) == 1 else None
     if document is not None:
         return document
-    count = len(_from(store, document_id))
-    if not count:
-        raise _absent(document_id)
-    place = _place(document_id)
+    place = _place(name)
     raise InputError(
-        f"{_counted(count)} came from {place}, and one is shown at a time: "
+        f"{_counted(len(ids))} came from {place}, and one is shown at a time: "
         f"`two-stage list | grep -F {shlex.quote(str(place))}` lists their ids"
     )
 
 
-def named(store: Store, name: str) -> tuple[str, list[str]]:
-    """The document that `find` finds, or all from a file or folder: a line that says so, their ids.
-
-    Raises InputError when there are none.
-    """
-    document = _get(store, name)
+def chosen_by(store: Store, name: str, certain: bool = False) -> tuple[str, list[str]]:
+    """What goes by this name, as a line for people, and the ids; see `ids_of`."""
+    ids = ids_of(store, name, certain)
+    document = store.get(ids[0]) if len(ids) == 1 else None
     if document is not None:
-        return line(document), [document.id]
-    ids = _from(store, name)
-    if not ids:
-        raise _absent(name)
+        return line(document), ids
     return f"{_counted(len(ids))} from {printable(str(_place(name)))}", ids
 
 
-def _absent(document_id: str) -> InputError:
-    return InputError(f"no document has the id {document_id!r}; `two-stage list` shows them all")
+def ids_of(store: Store, name: str, certain: bool = False) -> list[str]:
+    """The document of this id, else all whose source is this file, or lies below this folder.
 
-
-def _get(store: Store, document_id: str) -> StoredDocument | None:
-    return store.get(document_id) or store.get(str(_place(document_id)))
-
-
-def _from(store: Store, name: str) -> list[str]:
-    """Ids of the documents whose source is this file, or lies below this folder."""
-    if not name:  # which would stand for the current folder
-        return []
+    `certain`: nobody will be asked, so that a bare word, which may be an id that is gone already,
+    is not taken for a path. Raises InputError when there are none.
+    """
     place = _place(name)
-    return [
-        listed.id
-        for listed in store.documents()
-        if listed.source is not None and Path(listed.source.file).is_relative_to(place)
+    for document_id in (name, str(place)):
+        if store.get(document_id) is not None:
+            return [document_id]
+    is_path = bool(name) and not (certain and place.name == name)
+    sources = ((one.id, one.source.file) for one in store.documents() if one.source is not None)
+    ids = [
+        document_id
+        for document_id, file in sources
+        if file == name or (is_path and Path(file).is_relative_to(place))
     ]
+    if not ids:
+        hint = "" if is_path else f" (and write ./{name} for a file or folder)"
+        raise InputError(f"no document has the id {name!r}; `two-stage list` shows them all{hint}")
+    return ids
 
 
 def _place(name: str) -> Path:

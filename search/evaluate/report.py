@@ -120,7 +120,7 @@ def build(
     gains = final[MAIN] - first[MAIN]
     main = Metrics(task.qrels, [MAIN])
     without_positive = task.without_positive()  # of nDCG, which counts every grade
-    positive = np.array([query_id not in set(without_positive) for query_id in task.qrels])
+    positive = {name: _has(task, 1 if name == MAIN else min_grade) for name in metrics.measures}
     return Report(
         name=task.name,
         pipeline=pipeline,
@@ -142,7 +142,7 @@ def _rows(
     first: Mapping[str, PerQuery],
     rerank: Mapping[str, PerQuery],
     final: Mapping[str, PerQuery],
-    positive: NDArray[np.bool_],
+    positive: Mapping[str, NDArray[np.bool_]],
     full_depth: str,
     seed: int,
 ) -> tuple[Row, ...]:
@@ -158,11 +158,17 @@ def _rows(
             estimate(final[m] - first[m], seed),
             p_values.get(m),
             *win_tie_loss(final[m] - first[m]),
-            _mean_of(first[m], positive),
-            _mean_of(final[m], positive),
+            _mean_of(first[m], positive[m]),
+            _mean_of(final[m], positive[m]),
         )
         for m in measures
     )
+
+
+def _has(task: Task, min_grade: int) -> NDArray[np.bool_]:
+    """Which queries have a document of this grade (queries,)."""
+    without = set(task.without_positive(min_grade))
+    return np.array([query_id not in without for query_id in task.qrels])
 
 
 def _mean_of(values: PerQuery, chosen: NDArray[np.bool_]) -> float:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.evaluate.calibration import Calibration
+from search.evaluate.compare import SIGNIFICANT
 from search.evaluate.golden import Verdict
 from search.evaluate.report import Report, Row
 from search.evaluate.significance import Estimate
@@ -17,7 +18,6 @@ from search.evaluate.tune import HeldOut, Setting, Tuning
 from search.terminal import printable
 
 WORSE_SHOWN = 10
-SIGNIFICANT = 0.05
 CHARACTERS_SHOWN = 90
 
 

@@ -53,6 +53,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     500: {"model": Problem, "description": "A fault of the service; its log says more"},
     503: {"model": Problem, "description": "The store or a model is away"},
 }
+MOST_ERRORS, LONGEST_NAME = 10, 60
+"""What is told of a request that is wrong throughout: so many errors, of names so long."""
 REJECTIONS: Mapping[int, metrics.Rejection] = {
     400: "invalid",
     401: "key",
@@ -260,12 +262,15 @@ def _methods(path: str, app: FastAPI) -> list[str]:
 
 async def _on_invalid(request: Request, error: Any) -> Response:
     if isinstance(error.body, bytes):  # what FastAPI was not told is JSON, and left as it came
-        kind = request.headers.get("content-type", "nothing").partition(";")[0]
+        kind = request.headers.get("content-type", "").partition(";")[0] or "none"
         message = f"found the content type {kind}, expected application/json"
         return problem(request, 415, message)
     route = request.scope["route"].dependant
     known = {"body": _names(route.body_params), "query": _names(route.query_params)}
-    return problem(request, 422, "; ".join(_in_words(found, known) for found in error.errors()))
+    errors = error.errors()
+    found = [_in_words(one, known) for one in errors[:MOST_ERRORS]]
+    more = [f"and {len(errors) - MOST_ERRORS:,} more"] if len(errors) > MOST_ERRORS else []
+    return problem(request, 422, "; ".join(found + more))
 
 
 def _names(parameters: Sequence[Any]) -> list[str]:
@@ -280,7 +285,7 @@ def _in_words(found: Any, known: Mapping[str, Sequence[str]]) -> str:
     if kind == "json_invalid":
         return f"Invalid JSON: {found['ctx']['error']} (character {found['loc'][-1]})"
     part, *parts = found["loc"]  # of the body, the query or the path: which is plain from the names
-    where = ".".join(map(str, parts)) or "body"
+    where = ".".join(map(str, parts))[:LONGEST_NAME] or "body"
     if kind == "extra_forbidden":
         names = known.get(part, ())
         similar = difflib.get_close_matches(where, names, 1)

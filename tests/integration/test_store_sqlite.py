@@ -59,7 +59,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     connection = connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="has format 99, this program reads formats 1 and 2"):
+    with pytest.raises(StoreError, match="has format 99, this program reads formats 1 to 3"):
         create(path)
 
 

@@ -101,5 +101,6 @@ def test_a_store_of_format_2_is_read_and_learns_where_passages_begin(tmp_path: P
     assert again is not None
     assert again.passages == placed.passages
     assert writer.check(None) == []
+    assert reader.get("a") == again
     reader.close()
     writer.close()

@@ -82,7 +82,8 @@ class ListStore:
         raise AssertionError("a search must not write")
 
     def describe(self) -> StoreInfo:
-        return StoreInfo("list", "memory", 0, len(self.candidates), None, "1")
+        documents = len({candidate.document_id for candidate in self.candidates})
+        return StoreInfo("list", "memory", documents, len(self.candidates), None, "1")
 
     def close(self) -> None:
         pass

@@ -160,7 +160,7 @@ def test_probabilities_that_were_fitted_on_nothing_are_called_so() -> None:
 
 def test_the_end_of_a_query_that_is_too_long_for_its_vector_is_named() -> None:
     (note,) = searcher(rerank=False).search("word " * 57).notes
-    assert "its last 7 tokens are not in its vector" in note
+    assert "7 of its tokens, at the end, are not in its vector" in note
     assert searcher(rerank=False).search("word " * 50).notes == ()
     assert searcher(rerank=False, retrieval="bm25").search("word " * 57).notes == ()
 
@@ -175,9 +175,10 @@ def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
 def test_a_limit_above_what_the_candidates_hold_says_so() -> None:
     (note,) = searcher(rerank=False, limit=3, candidates=2).search("q").notes
     assert note == (
-        "fewer documents than the limit of 3: raise candidates, which is 2, to see more"
+        "fewer documents than the limit of 3: raise candidates, which is 2, to look for more"
     )
     assert searcher(rerank=False, limit=2, candidates=2).search("q").notes == ()
     hidden = searcher(limit=2, candidates=2, threshold=1.0).search("q")
     assert not any("limit" in note for note in hidden.notes), "the threshold hides them"
     assert searcher(rerank=False, limit=10, candidates=5).search("q").notes == (), "that is all"
+    assert searcher(rerank=False, limit=10, candidates=4).search("q").notes == (), "all documents"

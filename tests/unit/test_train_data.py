@@ -234,7 +234,7 @@ def test_two_folders_of_one_name_are_refused(folder: Path, tmp_path: Path) -> No
 
 def test_too_small_a_corpus_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match="found 23 documents; lists of 8 passages need at least 32"
+        InputError, match="found 23 documents to train on; lists of 8 passages need at least 32"
     ):
         mined([Source(folder, 5)], "train", 8, 1, tmp_path, LetterEmbedder(), print)
 

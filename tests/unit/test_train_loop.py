@@ -118,7 +118,7 @@ def test_frozen_layers_stay_as_the_start_has_them(plan: Plan) -> None:
 
 
 def test_freezing_all_layers_is_refused(plan: Plan) -> None:
-    with pytest.raises(CheckpointError, match="--freeze 2: expected 0 to 1"):
+    with pytest.raises(InputError, match="--freeze 2: expected 0 to 1"):
         fit(replace(plan, freeze=2), LISTS, lambda line: None)
 
 

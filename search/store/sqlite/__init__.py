@@ -60,7 +60,7 @@ _GET = """
 SELECT key, title, metadata, content_hash, source_file, source_line FROM documents WHERE id = ?
 """
 _PASSAGES = """
-SELECT text, start, line, page, heading FROM passages WHERE document = ? ORDER BY position
+SELECT text, start, line, page, heading FROM {table} WHERE document = ? ORDER BY position
 """
 _FIELDS = """
 SELECT DISTINCT field.key, field.type FROM documents, json_each(metadata) AS field
@@ -183,6 +183,9 @@ class SqliteStore:
             if row is None:
                 return None
             key, title, metadata, content_hash, *source = row
+            # A reader's view of an older format would hide what a writer has upgraded since.
+            current = schema.format_version(connection) == schema.VERSION
+            passages = _PASSAGES.format(table="main.passages" if current else "passages")
             return StoredDocument(
                 document_id,
                 title,
@@ -191,7 +194,7 @@ class SqliteStore:
                 content_hash,
                 tuple(
                     Passage(text, rankings.location_of(*location), start)
-                    for text, start, *location in connection.execute(_PASSAGES, (key,))
+                    for text, start, *location in connection.execute(passages, (key,))
                 ),
             )
 
