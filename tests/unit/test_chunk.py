@@ -121,10 +121,10 @@ def test_a_passage_says_where_it_begins() -> None:
     marks = (Mark(0, Location(3, heading="A")), Mark(len(paragraphs[0]) + 2, Location(page=2)))
     whole = Cleaned(Document("id", "", "\n\n".join(paragraphs)), marks)
     assert Chunker(Words(3), 0, "en").passages(whole) == (
-        Passage("One two.", Location(3, heading="A")),
-        Passage("Three four.", Location(4, heading="A")),
-        Passage("Five six.", Location(5, heading="A")),
-        Passage("Seven eight.", Location(page=2)),
+        Passage("One two.", Location(3, heading="A"), 0),
+        Passage("Three four.", Location(4, heading="A"), 9),
+        Passage("Five six.", Location(5, heading="A"), 21),
+        Passage("Seven eight.", Location(page=2), 32),
     )
     assert Chunker(Words(50), 0, "en").passages(Cleaned(whole.document))[0].location is None
 
