@@ -74,13 +74,14 @@ def document_json(document: StoredDocument) -> dict[str, Any]:
 
 
 def document_text(document: StoredDocument) -> str:
-    """The text, where neighbouring passages share words once; white space between two that share
-    nothing may differ.
+    """The text, where neighbouring passages share words once.
+
+    Between two that share nothing, a blank stands as a line end; a blank line stays one.
     """
     pieces = [passage.text for passage in document.passages[:1]]
     for before, after in pairwise(document.passages):
         gap = _gap(before, after)
-        pieces.append(f"\n{after.text}" if gap > 0 else after.text[-gap:])
+        pieces.append("\n" * gap + after.text if gap > 0 else after.text[-gap:])
     return "".join(pieces)
 
 

@@ -240,6 +240,7 @@ TEXTS = {
     "code": 'def f(x):\n"""Doc."""\nreturn(x)\n' * 20,
     "Chinese": "心脏病的预防从年轻时开始。不吸烟,多运动,少吃盐。" * 40,
     "numbers": "0 " * 200,
+    "paragraphs": "\n\n".join(f"This-is-paragraph-{n}." for n in range(60)),
 }
 
 
