@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from config import Settings
+from search import notes
 from search.errors import ModelError, Overloaded, Stopped
 from search.hint import why_nothing
-from search.models.registry import CURRENT
 from search.order import (
     final_order,
     first_stage_order,
@@ -72,6 +72,8 @@ class Search:
         self.providers, self.provider = provider, provider.for_query(query)
         self.settings = settings
         self.query, self.filters = query, filters
+        self.query_read = query
+        """What the reranker reads of the query: of a very long one, its beginning."""
         self.clock = Clock(settings.deadline_ms)
         self.scored = 0
         self.settled = False
@@ -134,7 +136,8 @@ class Search:
         blend = self._adapted(reranker.blend)
         if self.settings.early_stop:
             candidates = most_likely_first(candidates, blend)
-        pairs = [(self.query, passage_input(c.title, c.passage)) for c in candidates]
+        read = reranker.readable(self.query)
+        pairs = [(read, passage_input(c.title, c.passage)) for c in candidates]
         try:
             scored = self._read(reranker, pairs, candidates, blend)
         except (Overloaded, Stopped):
@@ -145,11 +148,11 @@ class Search:
         self.clock.lap("rerank")
         if not scored:
             raise NotRerankedError(self._too_late("before a passage was scored"), "deadline")
-        self.scored, self.reranker = len(scored), reranker
+        self.scored, self.reranker, self.query_read = len(scored), reranker, read
         if self.settled:
             candidates, pairs = candidates[: len(scored)], pairs[: len(scored)]
-            read = {candidate.document_id for candidate in candidates}
-            first = [hit for hit in first if hit.id in read]
+            kept = {candidate.document_id for candidate in candidates}
+            first = [hit for hit in first if hit.id in kept]
 
         def order(by: Reranker, scored: Sequence[Scored]) -> list[Hit]:
             blend = self._adapted(by.blend)
@@ -240,7 +243,7 @@ class Search:
         sentences = sentences_of(passages, self.settings.language)
         # With the title, as passages are read: it says what "it" is.
         pairs = [
-            (self.query, passage_input(head[i].title, passages[i][start:end]))
+            (self.query_read, passage_input(head[i].title, passages[i][start:end]))
             for i, (start, end) in sentences
         ]
         try:
@@ -258,68 +261,23 @@ class Search:
         return f"the deadline{'' if limit is None else f' of {limit:g} ms'} passed {when}"
 
     def _notes(self, candidates: int, documents: int) -> tuple[str, ...]:
-        return (
-            *self.info.notes,
-            *self._note_on_limit(candidates, documents),
-            *self._note_on_vectors(),
-            *self._note_on_length(),
-            *self._note_on_blend(),
-            *self._note_on_gate(),
+        settings, reranker = self.settings, self.reranker
+        said = (
+            notes.on_limit(settings, self.info, candidates, documents),
+            notes.on_vectors(settings, self.info, self.foreign_to_vectors),
+            notes.on_length(self.query, self.query_read, self._unread_tokens()),
+            notes.on_blend(reranker),
+            notes.on_gate(settings, reranker),
         )
+        return (*self.info.notes, *(note for note in said if note))
 
-    def _note_on_limit(self, candidates: int, documents: int) -> tuple[str, ...]:
-        """Where the candidates hold fewer documents than are to be shown, and there may be more."""
-        limit, most = self.settings.limit, self.settings.candidates
-        if documents >= min(limit, self.info.documents) or candidates < most:
-            return ()
-        return (
-            f"fewer documents than the limit of {limit}: raise candidates, which is {most}, to "
-            "look for more",
-        )
-
-    def _note_on_vectors(self) -> tuple[str, ...]:
-        if not self.foreign_to_vectors or self.settings.retrieval == "bm25":
-            return ()
-        return (
-            f"found by BM25 alone: the embedding model {self.embedding or ''} cannot read this "
-            f"query ({self.foreign_to_vectors}), so that its vector would say nothing",
-        )
-
-    def _note_on_length(self) -> tuple[str, ...]:
+    def _unread_tokens(self) -> int:
+        """Tokens of the query that its vector leaves out."""
         # A token has a character at least, so that most queries need not be cut into tokens for it.
         short = len(self.query) < self.settings.embedding_max_tokens // 2
         if short or self.foreign_to_vectors or self.settings.retrieval == "bm25":
-            return ()
-        unread = self.store.unread_tokens(self.query)
-        if not unread:
-            return ()
-        return (
-            "the query is longer than the embedding model reads: "
-            f"{unread:,} of its tokens, at the end, are not in its vector",
-        )
-
-    def _note_on_blend(self) -> tuple[str, ...]:
-        if self.reranker is None or self.reranker.blend.is_fitted:
-            return ()
-        return (
-            f"the probabilities are not calibrated for {self.reranker.info['name']}: they order "
-            "this answer, and say nothing more; `two-stage models add NAME MODEL --judged FOLDER` "
-            "fits them",
-        )
-
-    def _note_on_gate(self) -> tuple[str, ...]:
-        """A gate is a margin of one retrieval's scores, chosen for one model's gain."""
-        gate, tuned_for = self.settings.gate, self.settings.gate_tuned_for
-        retrieval, model = self.settings.retrieval, self.settings.model
-        used = as_set = f"{retrieval} {model}"
-        if model == CURRENT and self.reranker is not None:
-            used = f"{retrieval} {self.reranker.info['name']}"
-        if gate is None or tuned_for in (None, used, as_set) or not self.settings.rerank:
-            return ()
-        return (
-            f"the gate {gate:g} was tuned for {tuned_for!r}, but this search uses {used!r}: "
-            "tune it again, or set gate: null",
-        )
+            return 0
+        return self.store.unread_tokens(self.query)
 
 
 class NotRerankedError(Exception):

@@ -54,8 +54,11 @@ class Session:
         return CrossEncoder.load(self.settings)
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Raw logit of each (query, passage)."""
-        return [scored.logit for scored in self.model.score_pairs(pairs)]
+        """Raw logit of each (query, passage); of a long query, its beginning is read, as searches
+        do."""
+        readable = {query: self.model.readable(query) for query, _ in pairs}
+        read = [(readable[query], text) for query, text in pairs]
+        return [scored.logit for scored in self.model.score_pairs(read)]
 
     def run(self, task: Task, folder: Path | None) -> Pass:
         """Score the task, or read what was scored before.

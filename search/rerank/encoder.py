@@ -151,6 +151,13 @@ class CrossEncoder:
         """What the model cannot read, if most of `query` is that: its scores say nothing then."""
         return self._tokenizer.unreadable(query)
 
+    def readable(self, query: str) -> str:
+        """The query, or its beginning where the whole would take more than half of `max_length`.
+
+        A search reads that; `score`, `rank` and `score_pairs` refuse a query that is longer.
+        """
+        return self._pairs.readable(query)
+
     def score(self, query: str, texts: Sequence[str], raw: bool = False) -> list[float]:
         """One probability per text, in input order; `raw` gives logits instead.
 
@@ -180,7 +187,7 @@ class CrossEncoder:
         """One result per (query, text), in input order; many queries share the batches.
 
         A text that does not fit is read in windows, of which the best counts. With `seconds`, only
-        as many of the first pairs as can be read in that time.
+        as many of the first pairs as can be read in that time. Raises QueryTooLong.
         """
         return self._score(pairs) if seconds is None else in_steps(self._score, pairs, seconds)
 

@@ -36,6 +36,9 @@ class Reranker(Protocol):
     def blend(self) -> Blend:
         """How its logits become probabilities, together with the first stage's scores."""
 
+    def readable(self, query: str) -> str:
+        """The query, or as much of its beginning as the model can read beside a passage."""
+
     def score_pairs(
         self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
     ) -> list[Scored]:
@@ -74,6 +77,10 @@ class Wrapper:
     def blend(self) -> Blend:
         """How its logits become probabilities."""
         return self._model.blend
+
+    def readable(self, query: str) -> str:
+        """The query, or as much of its beginning as that one can read beside a passage."""
+        return self._model.readable(query)
 
 
 class RerankerProvider:

@@ -1,4 +1,4 @@
-"""(query, text) pairs to model inputs: the query is always whole, a long text becomes windows."""
+"""(query, text) pairs to model inputs: a query is read whole, a long text becomes windows."""
 
 from __future__ import annotations
 
@@ -53,6 +53,24 @@ class PairEncoder:
             for i, (query, text) in enumerate(pairs)
             for ids, span in self._cut(text, encoded[text], self._size(len(queries[query])))
         ]
+
+    def readable(self, query: str) -> str:
+        """As many of the query's words, from its beginning, as may stand beside a text.
+
+        All of them, mostly; of a first word that is too long by itself, its beginning.
+        """
+        most = self._room // 2
+        if query.isascii() and len(query) <= most:
+            return query  # a token has a character at least
+        encoding = self._tokenizer.encode([query])[0]
+        if len(encoding.ids) <= most:
+            return query
+        words = encoding.word_ids
+        end = most
+        while end and words[end] == words[end - 1]:
+            end -= 1
+        cut = min(encoding.offsets[(end or most) - 1][1], len(query) - 1)
+        return self.readable(query[:cut])  # part of a word may have more tokens than it had there
 
     def _size(self, query: int) -> int:
         """Tokens of text in a window, beside a query of so many."""

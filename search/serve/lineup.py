@@ -182,10 +182,12 @@ class SecondOpinions:
     def _scored(self, answer: Answered, by: Line) -> list[Scored] | None:
         """None where the models were never idle."""
         scored: list[Scored] = []
-        for start in range(0, len(answer.pairs), STEP):
+        query = by.reranker.readable(answer.query)
+        pairs = [(query, text) for _, text in answer.pairs]
+        for start in range(0, len(pairs), STEP):
             if not self._wait_until_idle():
                 return None
-            scored += by.reranker.score_pairs(answer.pairs[start : start + STEP])
+            scored += by.reranker.score_pairs(pairs[start : start + STEP])
         return scored
 
     def _wait_until_idle(self) -> bool:

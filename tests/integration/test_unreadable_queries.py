@@ -1,4 +1,4 @@
-"""Queries in scripts that the bundled English models do not read, through the real store."""
+"""Queries that the bundled models cannot read, or not to their end, through the real store."""
 
 from __future__ import annotations
 
@@ -63,3 +63,15 @@ def test_what_is_mostly_latin_goes_on_as_ever(searcher: Searcher, query: str) ->
     ranking = searcher.search(query)
     assert ranking.reranked
     assert ranking.notes == ()
+
+
+def test_a_query_too_long_for_the_reranker_is_reranked_by_its_beginning(
+    searcher: Searcher,
+) -> None:
+    asked = "how can heart disease be prevented "
+    story = "my uncle had it and we talked about it for a long time on the train " * 30
+    ranking = searcher.search(asked + story)
+    assert ranking.hits[0].id == "en"
+    assert (ranking.reranked, ranking.reason) == (True, None)
+    (note,) = ranking.notes
+    assert "are not in its vector; the reranker read its first 1," in note

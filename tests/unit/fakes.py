@@ -111,6 +111,9 @@ class TableReranker:
         self.calls = 0
         self.fault: Exception | None = None
 
+    def readable(self, query: str) -> str:
+        return query[:300]
+
     def score_pairs(
         self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
     ) -> list[Scored]:
@@ -131,6 +134,9 @@ class TableEncoder(CrossEncoder):
     def __init__(self, logits: Mapping[str, float]) -> None:
         self.blend = Blend()
         self.score_pairs = TableReranker(logits, self.blend).score_pairs  # type: ignore[method-assign]
+
+    def readable(self, query: str) -> str:
+        return query
 
     def unreadable(self, query: str) -> str | None:
         return None if query.isascii() else "Han"

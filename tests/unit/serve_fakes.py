@@ -61,6 +61,9 @@ class Share:
     info: Mapping[str, str | int] = {"name": "share"}
     blend = Blend((Formula(1.0, {"logit": 2.0}), Formula(5.0, {"logit": 9.0, "cosine": 1.0})))
 
+    def readable(self, query: str) -> str:
+        return query[:100]
+
     def score_pairs(
         self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
     ) -> list[Scored]:

@@ -36,6 +36,9 @@ class PassageReranker:
     blend = MODEL
     info: ClassVar[dict[str, str | int]] = {}
 
+    def readable(self, query: str) -> str:
+        return query
+
     def score_pairs(
         self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
     ) -> list[Scored]:

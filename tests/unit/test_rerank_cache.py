@@ -66,6 +66,9 @@ class Halves:
         self.read: list[tuple[str, str]] = []
         self.stamina = 1000
 
+    def readable(self, query: str) -> str:
+        return query
+
     def score_pairs(
         self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
     ) -> list[Scored]:

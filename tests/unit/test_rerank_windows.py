@@ -9,6 +9,7 @@ from tiny_folders import write_tokenizer
 
 from search.errors import QueryTooLong
 from search.models.tokens import Tokenizer
+from search.rerank.checkpoint import BUNDLED
 from search.rerank.windows import PairEncoder
 
 SPECIALS = 3
@@ -74,6 +75,28 @@ def test_raising_max_length_is_advised_where_it_helps(
     encoder = PairEncoder(tokenizer, 16, 4, positions=positions)
     with pytest.raises(QueryTooLong, match=rf": {end}$"):
         encoder.windows([("heart " * 7, "a")])
+
+
+@given(st.lists(st.sampled_from(["heart", "is", "x", "ünüsual", "心", "!"])))
+def test_of_a_long_query_the_first_words_are_readable(
+    tokenizer: Tokenizer, words: list[str]
+) -> None:
+    encoder = PairEncoder(tokenizer, 16, 4)
+    query = " ".join(words)
+    read = encoder.readable(query)
+    assert read == " ".join(words[:6])  # each is a token here
+    assert encoder.windows([(read, "a")])
+
+
+def test_of_a_word_that_is_too_long_its_beginning_is_readable() -> None:
+    tokenizer = Tokenizer(BUNDLED)
+    encoder = PairEncoder(tokenizer, 16, 4)
+    for query in ("pneumonoultramicroscopic", "心" * 20, "ab-cd/ef" * 3):
+        read = encoder.readable(query)
+        assert read and query.startswith(read)
+        assert len(tokenizer.encode([read])[0].ids) <= 6 < len(tokenizer.encode([query])[0].ids)
+    words = encoder.readable("cardiomyopathies pneumonoultramicroscopic again")
+    assert words == "cardiomyopathies"  # no half of a word
 
 
 def test_windows_are_as_long_as_the_model_is_used_to(tokenizer: Tokenizer) -> None:

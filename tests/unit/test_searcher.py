@@ -165,6 +165,12 @@ def test_the_end_of_a_query_that_is_too_long_for_its_vector_is_named() -> None:
     assert searcher(rerank=False, retrieval="bm25").search("word " * 57).notes == ()
 
 
+def test_of_a_very_long_query_the_beginning_is_reranked_and_that_is_said() -> None:
+    found = searcher().search("word " * 80)
+    assert found.reranked is True
+    assert any("the reranker read its first 300 of 399 characters" in n for n in found.notes)
+
+
 def test_a_threshold_that_hides_all_says_what_the_best_has() -> None:
     ranking = searcher(threshold=0.99).search("q")
     assert ranking.hits == ()

@@ -40,6 +40,9 @@ class Favouring:
         self.pairs = 0
         self.fault: Exception | None = None
 
+    def readable(self, query: str) -> str:
+        return query
+
     def score_pairs(
         self, pairs: Sequence[tuple[str, str]], seconds: float | None = None
     ) -> list[Scored]:
