@@ -63,11 +63,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--teacher", type=Path, metavar="DIR",
         help="cross-encoder with the same vocabulary to learn from besides the first stage; "
         "`python -m training.convert` makes such a folder from int8 ONNX")  # fmt: skip
+    add("--teacher-share", type=_share, default=0.2, metavar="SHARE",
+        help="the teacher's share in the opinion to learn, beside the first stage and the panel, "
+        "from 0 to 1 (default 0.2)")  # fmt: skip
     add("--panel", type=Path, action="append", default=[], metavar="DIR",
         help="sentence encoder whose similarities join the first stage's among the teachers; "
         "repeatable")  # fmt: skip
-    add("--distil-lists", type=int, default=1440, metavar="N",
-        help="lists of the first stage, where the teacher is asked too (default 1440)")  # fmt: skip
+    add("--distil-lists", type=int, metavar="N",
+        help="lists of the first stage, where the teacher is asked too (default 1440, but half of "
+        "all at most)")  # fmt: skip
     add("--settle-lists", type=int, default=1200, metavar="N",
         help="lists kept for the last stage, beside keyword traps (default 1200)")  # fmt: skip
     add("--keep-start", type=_share, default=0.0, metavar="SHARE",
@@ -133,6 +137,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
         work,
         args.keep_start,
         args.freeze,
+        args.teacher_share,
     )
     check(plan)
     panel = load_panel(args.panel)
@@ -150,6 +155,7 @@ def _train(args: argparse.Namespace, argv: list[str]) -> int:
             "Left as they were": _frozen(args.freeze),
             "Share of the start kept": f"{args.keep_start:g}" if args.keep_start else "",
             "Teacher (cross-encoder)": _name(args.teacher),
+            "Its share in the teachers' opinion": f"{args.teacher_share:g}" if args.teacher else "",
             "Teachers (sentence encoders)": ", ".join(map(_name, args.panel)),
         },
         model.config.max_position_embeddings,

@@ -46,6 +46,9 @@ SETTLED = 0.5
 """Share of the last stage in the finished weights. Traps alone make a model wary of plain answers
 in the query's own words; half of each keeps both lessons (tests/benchmarks/training.md)."""
 
+DISTILLED = 1440
+"""Lists of the first stage, unless a run says otherwise."""
+
 FEWEST = 32
 """Lists without which no stage could take a few steps."""
 
@@ -61,7 +64,7 @@ class Plan:
     keep_layers: tuple[int, ...]
     merge: Path | None
     teacher: Path | None
-    distil_lists: int
+    distil_lists: int | None
     settle_lists: int
     precision: str
     work: Path
@@ -70,6 +73,8 @@ class Plan:
     freeze: int | None = None
     """How many of the first layers, and the embeddings with them, stay as they are; None: not even
     the embeddings do."""
+    teacher_share: float = 0.2
+    """Of the teacher, in the opinion to learn."""
 
 
 def check(plan: Plan) -> None:
@@ -105,7 +110,7 @@ def fit(plan: Plan, lists: list[TrainingList], report: Report) -> Any:
     trainee = Trainee(model, dtype, AVERAGE)
     encoder = PairEncoder(Tokenizer(plan.start), model.config.pad_token_id or 0)
     checkpoint = plan.work / CHECKPOINT
-    loop = Loop(trainee, encoder, teacher, checkpoint, report)
+    loop = Loop(trainee, encoder, teacher, plan.teacher_share, checkpoint, report)
     reached, step = _resume(checkpoint, trainee, report)
     unsettled = plan.work / UNSETTLED
     for number, (stage, part) in enumerate(zip(STAGES, parts(plan, lists), strict=True)):
@@ -134,10 +139,13 @@ def mix(model: Any, other: Mapping[str, torch.Tensor], share: float) -> None:
 def parts(plan: Plan, lists: list[TrainingList]) -> tuple[list[TrainingList], ...]:
     """The lists of each stage: none to distil without a teacher, traps among the last ones.
 
-    Of few lists, the first stage gets half at most, and the last half of the rest.
+    The first stage gets as many as the plan says, else DISTILLED, and of few lists half; the last
+    one half of the rest at most.
     """
     draw = random.Random(0)
-    distil = min(plan.distil_lists, len(lists) // 2) if plan.teacher else 0
+    wanted = plan.distil_lists
+    distil = min(DISTILLED, len(lists) // 2) if wanted is None else min(wanted, len(lists))
+    distil = distil if plan.teacher else 0
     settle = len(lists) - min(plan.settle_lists, (len(lists) - distil) // 2)
     questions = [one for one in lists if one.kind in TRAPPED_KINDS]
     draw.shuffle(questions)

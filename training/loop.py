@@ -49,12 +49,14 @@ class Loop:
         trainee: Trainee,
         encoder: PairEncoder,
         teacher: nn.Module | None,
+        teacher_share: float,
         checkpoint: Path,
         report: Report,
         batch_tokens: int = 4096,
         save_every: int = 50,
     ) -> None:
-        self._trainee, self._encoder, self._teacher = trainee, encoder, teacher
+        self._trainee, self._encoder = trainee, encoder
+        self._teacher, self._teacher_share = teacher, teacher_share
         self._checkpoint, self._report = checkpoint, report
         self._batch_tokens, self._save_every = batch_tokens, save_every
 
@@ -97,7 +99,8 @@ class Loop:
         size = (len(lists), -1)
         logits = torch.stack(ours).view(size)  # (lists, passages)
         opinions = None if teacher is None else torch.stack(theirs).view(size)
-        total = objective(stage, logits, opinions, torch.tensor([one.scores for one in lists]))
+        scores = torch.tensor([one.scores for one in lists])
+        total = objective(stage, logits, opinions, scores, self._teacher_share)
         total.backward()  # type: ignore[no-untyped-call]
         return float(total.detach()), float((logits.argmax(1) == 0).float().mean())
 
@@ -107,9 +110,14 @@ class Loop:
         part.replace(self._checkpoint)
 
 
-def objective(stage: Stage, logits: Tensor, teacher: Tensor | None, scores: Tensor) -> Tensor:
-    """The weighted sum of the losses that need logits only; shapes (lists, passages)."""
-    targets = losses.ensemble(scores, teacher)
+def objective(
+    stage: Stage, logits: Tensor, teacher: Tensor | None, scores: Tensor, share: float
+) -> Tensor:
+    """The weighted sum of the losses that need logits only; shapes (lists, passages).
+
+    `share` is the teacher's in the opinion that counts, beside that of `scores`.
+    """
+    targets = losses.ensemble(scores, teacher, share)
     total = losses.listwise(logits, targets, stage.label_share)
     if stage.pointwise:
         total = total + stage.pointwise * losses.pointwise(logits, teacher)

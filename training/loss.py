@@ -10,14 +10,15 @@ NEGATIVE_CEILING = 0.5
 """However sure a teacher is of a passage labelled irrelevant, its target stays at most this."""
 
 
-def ensemble(first_stage: Tensor, teacher: Tensor | None) -> Tensor:
+def ensemble(first_stage: Tensor, teacher: Tensor | None, share: float) -> Tensor:
     """Log-odds that the teachers together give, up to a constant per list.
 
-    The weights are the best on the dev sets (tests/benchmarks/training.md).
+    `share` is the cross-encoder's. The factors bring z-scores and its logits to one scale
+    (tests/benchmarks/training.md).
     """
     if teacher is None:
         return 2.0 * first_stage
-    return 1.6 * first_stage + teacher / 8.0
+    return 2.0 * (1 - share) * first_stage + share * teacher / 1.6
 
 
 def listwise(logits: Tensor, targets: Tensor, label_share: float) -> Tensor:

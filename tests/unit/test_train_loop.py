@@ -153,7 +153,7 @@ def test_the_teacher_is_followed_where_the_first_stage_says_nothing(
     quick = replace(DISTIL, learning_rate=5e-3)
     monkeypatch.setattr("training.fit.STAGES", (quick, RANK, SETTLE))
     lists = [replace(one, scores=(0.0,) * 4) for one in LISTS[::2]] * 8
-    plan = replace(plan, teacher=teacher, distil_lists=len(lists))  # half of them is the most
+    plan = replace(plan, teacher=teacher, distil_lists=len(lists) // 2)
     model = fit(plan, lists, lambda line: None)
     assert spread(logits(load_ranker(plan.start), plan.start, LISTS[0].passages), told) < -0.99
     assert spread(logits(model, plan.start, LISTS[0].passages), told) > 0.5
@@ -252,10 +252,14 @@ def test_stages_share_out_the_lists(plan: Plan) -> None:
 
 
 def test_few_lists_still_give_every_stage_its_part(plan: Plan, tmp_path: Path) -> None:
-    usual = replace(plan, settle_lists=1200, distil_lists=1440)
+    usual = replace(plan, settle_lists=1200, distil_lists=None)
     assert [len(part) for part in parts(usual, LISTS)] == [0, 40, 40]
     taught = replace(usual, teacher=tmp_path)
     assert [len(part) for part in parts(taught, LISTS)] == [40, 20, 20]
+    mostly = replace(taught, distil_lists=70)
+    assert [len(part) for part in parts(mostly, LISTS)] == [70, 5, 5]
+    wholly = replace(taught, distil_lists=1000)
+    assert [len(part) for part in parts(wholly, LISTS)] == [80, 0, 0]
     with pytest.raises(InputError, match="found 31 lists to train on, expected at least 32"):
         fit(usual, LISTS[:31], lambda line: None)
 

@@ -37,5 +37,12 @@ def test_a_negative_that_the_teacher_likes_is_not_pushed_below_one_half() -> Non
 def test_the_teachers_order_decides_the_ensemble() -> None:
     first_stage = torch.tensor([[1.0, -1.0]])
     teacher = torch.tensor([[-20.0, 20.0]])
-    assert int(loss.ensemble(first_stage, None).argmax()) == 0
-    assert int(loss.ensemble(first_stage, teacher).argmax()) == 1
+    assert int(loss.ensemble(first_stage, None, 0.2).argmax()) == 0
+    assert int(loss.ensemble(first_stage, teacher, 0.2).argmax()) == 1
+
+
+def test_the_share_says_whose_opinion_counts() -> None:
+    first_stage, teacher = torch.tensor([[1.0, -1.0]]), torch.tensor([[-1.0, 1.0]])
+    assert int(loss.ensemble(first_stage, teacher, 0.2).argmax()) == 0
+    assert int(loss.ensemble(first_stage, teacher, 0.8).argmax()) == 1
+    assert loss.ensemble(first_stage, teacher, 0.0).equal(loss.ensemble(first_stage, None, 0.0))
