@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -64,7 +65,11 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a file, a folder, or - (stdin)")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH",
+        help="a file, a folder, or - (stdin; all that ever comes by it counts as one file, so that "
+        "a record replaces an earlier one of its id)",
+    )  # fmt: skip
     fields = parser.add_argument_group("fields (default: found by their usual names)")
     fields.add_argument("--id-field", metavar="NAME", help="the field that holds the id")
     fields.add_argument("--title-field", metavar="NAME", help="… the title")
@@ -102,14 +107,15 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
     what = parser.add_argument_group("what to do")
     what.add_argument(
         "--prune", action="store_true",
-        help="also remove documents that once came from these PATHs and are no longer there; never "
-        "when a file could not be read to its end or nothing was found, and after rejections only "
-        "with --allow-rejects",
+        help="also remove documents that once came from these PATHs and are no longer there; those "
+        "stay whose file is there, but empty, without records, or left out by --include and "
+        "--exclude; nothing is removed when a file could not be read to its end or nothing was "
+        "found, and after rejections only with --allow-rejects",
     )  # fmt: skip
     what.add_argument(
         "--force", action="store_true",
-        help="let --prune remove more than a fifth of what came from these PATHs, or all that came "
-        "from one of them",
+        help="let --prune remove more than a fifth of what came from these PATHs (of fewer than 50 "
+        "documents: more than ten, or more than half), or all that came from one of them",
     )  # fmt: skip
     what.add_argument(
         "--take-over", action="store_true",
@@ -156,7 +162,7 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
         args.encoding,
         args.format,
         args.include,
-        args.exclude,
+        [*args.exclude, *store_files(settings.store)],
         max_record_bytes=int(args.max_record_mb * (1 << 20)),
         stdin=sys.stdin.buffer,
     )
@@ -198,6 +204,15 @@ def ingest(args: argparse.Namespace, settings: config.Settings) -> int:
         return INTERRUPTED
     report(args, result)
     return int(bool(result.problem or (result.counts.rejected and not args.allow_rejects)))
+
+
+def store_files(store: Path) -> list[str]:
+    """Patterns for the files beside the store, which are empty now and then and look like text.
+
+    Not for the store itself, which never does: a folder may have its name.
+    """
+    ends = ("-wal", "-shm", "-ingest", "-ingest-wal", "-ingest-shm")
+    return [glob.escape(store.name) + end for end in ends]
 
 
 def watch(
@@ -260,7 +275,10 @@ def repair(args: argparse.Namespace, settings: config.Settings) -> int:
         print(json_text(found, indent=2))
     elif left:
         show_faults(left)
-        print("the rest is mended; ingest the same input again for these")
+        if all(fault.ids for fault in left):
+            print("the rest is mended; ingest the same input again for these")
+        else:  # there is no document to be stored again
+            print("no repair mends this: restore a copy of the store, or make it anew")
     else:
         print("all is mended" if before else "there was nothing to mend")
     return int(bool(left))

@@ -17,6 +17,7 @@ from search.types import Location, Passage
 VERSION = 1
 # A tokenizer may read any run of characters as one (unknown) token, or as none.
 MAX_TOKEN_LENGTH = 200
+CUT = "…"
 
 
 class Tokenizer(Protocol):
@@ -40,15 +41,27 @@ class Chunker:
     def fit_title(self, cleaned: Cleaned) -> Cleaned:
         """A title that takes more than half of a passage is cut; in full it then heads the text."""
         document = cleaned.document
-        offsets = self._tokenizer.token_offsets(document.title)
-        limit = self.max_tokens // 2
-        if len(offsets) <= limit:
+        if self._fits(document.title):
             return cleaned
-        short = document.title[: offsets[limit - 1][1]].rstrip() + "…"
+        short = self._cut_title(document.title)
         head = f"{document.title}\n\n"
         marks = (Mark(mark.start + len(head), mark.location) for mark in cleaned.marks)
         document = replace(document, title=short, text=head + document.text)
         return Cleaned(document, tuple(marks))
+
+    def _fits(self, title: str) -> bool:
+        """The sign of a cut is no part of the limit: what was cut fits when it comes back."""
+        limit = self.max_tokens // 2 + title.endswith(CUT)
+        return len(self._tokenizer.token_offsets(title)) <= limit
+
+    def _cut_title(self, title: str) -> str:
+        offsets = self._tokenizer.token_offsets(title)
+        # Cut inside of a word, its beginning may be more tokens than it was before.
+        for last in range(self.max_tokens // 2 - 1, 0, -1):
+            short = title[: offsets[last][1]].rstrip() + CUT
+            if self._fits(short):
+                return short
+        return title[: offsets[0][1]].rstrip() + CUT
 
     def passages(self, cleaned: Cleaned) -> tuple[Passage, ...]:
         """Passages that with the title line before each fit the model, covering all of the text."""

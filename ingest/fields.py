@@ -54,29 +54,26 @@ def _from_file(record: Record, whole: WholeFile) -> Cleaned:
         id=whole.id or _hash_id({"text": texts}),
         title=clean_title(whole.title, plain=True),
         text=PARAGRAPH_GAP.join(texts),
-        metadata=_metadata(dict(_flatten(record.fields))),
+        metadata=_metadata(_fields(record)),
         source=record.source,
     )
     return Cleaned(document, tuple(marks))
 
 
 def _from_fields(record: Record, names: FieldNames) -> Document:
-    fields = dict(_flatten(record.fields))
-    id_field = _find(fields, names.id, ID_NAMES, "id")
-    title_field = _find(fields, names.title, TITLE_NAMES, "title")
-    text_field = _find(fields, names.text, TEXT_NAMES, "text")
-    if text_field is None:
-        raise RecordError(_no_text(fields))
+    fields = _fields(record)
+    id_field = _id_field(fields, names.id)
+    title_field = _title_field(fields, names.title)
+    text_field = _text_field(fields, names.text)
     text = clean_text(_text(text_field, fields[text_field]))
-    used = {id_field, title_field, text_field}
-    metadata = _metadata({key: fields[key] for key in fields if key not in used})
     if not text:
-        raise RecordError(f"field {text_field!r} is empty, expected text")
+        raise RecordError(_empty(text_field, "text"))
+    used = {id_field, title_field, text_field}
     return Document(
-        id=record_id(record, fields.get(id_field or "")),
-        title=clean_title(_title(fields.get(title_field or ""))),
+        id=record_id(record, _get(fields, id_field)),
+        title=clean_title(_spelt(_get(fields, title_field)) or ""),
         text=text,
-        metadata=metadata,
+        metadata=_metadata({key: fields[key] for key in fields if key not in used}),
         source=record.source,
     )
 
@@ -86,10 +83,10 @@ def missing_text(record: Record, names: FieldNames) -> str | None:
     if record.whole is not None:
         return None
     try:
-        fields = dict(_flatten(record.fields))
-        return _no_text(fields) if _find(fields, names.text, TEXT_NAMES, "text") is None else None
+        _text_field(_fields(record), names.text)
     except (RecordError, RecursionError) as error:
         return str(error)
+    return None
 
 
 def known_id(record: Record, names: FieldNames) -> str | None:
@@ -97,8 +94,8 @@ def known_id(record: Record, names: FieldNames) -> str | None:
     if record.whole is not None:
         return record.whole.id or None
     try:
-        fields = dict(_flatten(record.fields))
-        return record_id(record, fields.get(_find(fields, names.id, ID_NAMES, "id") or ""))
+        fields = _fields(record)
+        return record_id(record, _get(fields, _id_field(fields, names.id)))
     except (RecordError, RecursionError):
         return None
 
@@ -133,6 +130,19 @@ def _hash_id(fields: Mapping[str, Any]) -> str:
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+def _fields(record: Record) -> dict[str, Any]:
+    """All fields by name; the value of an empty cell, as of JSON's null, is None."""
+    found: dict[str, Any] = dict.fromkeys(record.columns)
+    for name, value in _flatten(record.fields):
+        if value is not None or name not in found:
+            found[name] = value
+    return found
+
+
+def _get(fields: Mapping[str, Any], name: str | None) -> Any:
+    return None if name is None else fields[name]  # a field's name may be the empty one
+
+
 def _flatten(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """{"author": {"name": x}} → author.name; an object called `metadata` (BEIR) lends no prefix."""
     for key, value in fields.items():
@@ -140,48 +150,93 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             lifted = not prefix and key == "metadata"
             for inner, leaf in _flatten(value, "" if lifted else f"{prefix}{key}."):
                 yield (f"metadata.{inner}" if lifted and inner in fields else inner), leaf
-        elif value is not None:
+        else:
             yield f"{prefix}{key}", value
+
+
+def _id_field(fields: Mapping[str, Any], named: str | None) -> str | None:
+    found = _find(fields, named, ID_NAMES, "id")
+    if named is not None and fields[named] is None:
+        raise RecordError(_empty(named, "an id"))
+    return found
+
+
+def _title_field(fields: Mapping[str, Any], named: str | None) -> str | None:
+    """The first that holds a word or a number; what holds a list is metadata, whatever its name.
+
+    An empty one is the title, too: `subject` in its place would be missing from the metadata.
+    """
+    titles = {key: value for key, value in fields.items() if _spelt(value) is not None}
+    if named is None:
+        return next(iter(_present(titles, TITLE_NAMES)), None)
+    return named if _find(fields, named, TITLE_NAMES, "title") in titles else None
+
+
+def _text_field(fields: Mapping[str, Any], named: str | None) -> str:
+    found = _find(fields, named, TEXT_NAMES, "text")
+    if found is None:
+        listed = _listed(fields, "text")
+        raise RecordError(
+            f"no text: expected a field {TEXT_NAMES[0]!r} or the like; there {listed}"
+        )
+    if fields[found] is None:
+        raise RecordError(_empty(found, "text"))
+    return found
 
 
 def _find(
     fields: Mapping[str, Any], named: str | None, usual: tuple[str, ...], role: str
 ) -> str | None:
-    if named is not None:
-        if named not in fields:
-            raise RecordError(f"found no field {named!r} for the {role}; there {_listed(fields)}")
-        return named
-    by_lower = {key.lower(): key for key in reversed(list(fields))}
-    present = [by_lower[name] for name in usual if name in by_lower]
-    # An empty `text` beside a filled `abstract`: take the filled one.
-    return next((key for key in present if fields[key] not in ("", [])), next(iter(present), None))
+    if named is None:
+        # An empty `text` beside a filled `abstract`: take the filled one.
+        return min(_present(fields, usual), key=lambda key: _emptiness(fields[key]), default=None)
+    if named not in fields:
+        raise RecordError(f"found no field {named!r} for the {role}; there {_listed(fields, role)}")
+    return named
+
+
+def _present(fields: Mapping[str, Any], usual: tuple[str, ...]) -> list[str]:
+    """The fields that have a usual name, in any case; of two spellings the first with a value."""
+    by_lower: dict[str, str] = {}
+    for key in sorted(fields, key=lambda key: fields[key] is None):
+        by_lower.setdefault(key.lower(), key)
+    return [by_lower[name] for name in usual if name in by_lower]
+
+
+def _emptiness(value: object) -> int:
+    return 2 if value is None else int(value in ("", []))
 
 
 def _text(name: str, value: object) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return PARAGRAPH_GAP.join(value)
-    if not isinstance(value, str):
-        kind = type(value).__name__
-        raise RecordError(f"field {name!r} holds {kind} {value!r:.40}, expected text")
-    return value
+    spelt = _spelt(value)
+    if spelt is None:
+        shown = json.dumps(value, default=str)
+        raise RecordError(f"field {name!r} holds {shown:.40}, expected text")
+    return spelt
 
 
-def _title(value: object) -> str:
-    return str(value) if isinstance(value, str | int | Decimal) else ""
+def _spelt(value: object) -> str | None:
+    """A string, or a number as it was written; None for all else, which is no text or title."""
+    if isinstance(value, bool) or (isinstance(value, float) and not isfinite(value)):
+        return None
+    return str(value) if isinstance(value, str | int | float | Decimal) else None
 
 
-def _no_text(fields: Mapping[str, Any]) -> str:
-    return f"no text: expected a field {TEXT_NAMES[0]!r} or the like; there {_listed(fields)}"
+def _empty(name: str, expected: str) -> str:
+    return f"field {name!r} is empty, expected {expected}"
 
 
-def _listed(fields: Mapping[str, Any]) -> str:
+def _listed(fields: Mapping[str, Any], role: str) -> str:
     names = [repr(name)[:40] for name in fields]
     shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-    return f"are {shown} (--text-field NAME)" if names else "are no fields"
+    return f"are {shown} (--{role}-field NAME)" if names else "are no fields"
 
 
 def _metadata(fields: Mapping[str, Any]) -> dict[str, Value]:
-    found = {_storable(key): _value(value) for key, value in fields.items()}
+    there = {key: value for key, value in fields.items() if value is not None}
+    found = {_storable(key): _value(value) for key, value in there.items()}
     return {key: value for key, value in found.items() if value != ()}
 
 
@@ -196,7 +251,7 @@ def _value(value: object) -> Value:
 
 def _scalar(value: object) -> Scalar:
     """What SQLite and JSON both hold; a number beyond 64 bits stays as it is spelt."""
-    if isinstance(value, Decimal):
+    if isinstance(value, float | Decimal):
         return float(value) if isfinite(float(value)) else str(value)
     if isinstance(value, int):
         return value if value in INT64 else str(value)

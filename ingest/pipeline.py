@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePath
+from stat import S_ISREG
 from typing import Literal, Protocol
 
 from ingest.chunk import VERSION, Chunker
@@ -22,6 +25,7 @@ from search.types import Document, Entry, Source, Stored
 BATCH_DOCUMENTS = 128
 BATCH_CHARACTERS = 500_000
 REJECTIONS_SHOWN = 10
+ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 @dataclass(slots=True)
@@ -86,11 +90,15 @@ class Tools:
 
 
 class Pipeline:
-    """One run. `counts` is right at any moment, also after an interrupt."""
+    """One run. `counts` is right at any moment, also after an interrupt.
+
+    `files`: where what was read stood, as a source names it; a file without a record is not in it.
+    """
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
         self.counts = Counts()
+        self.files: set[str] = set()
 
     def run(self, items: Iterable[Record | Rejection]) -> None:
         """Take every record to its end: stored, unchanged or rejected."""
@@ -101,6 +109,8 @@ class Pipeline:
     def _prepared(self, items: Iterable[Record | Rejection]) -> Iterator[Prepared]:
         for item in items:
             self.counts.read += 1
+            if item.source is not None and not _is_fed_back(item):
+                self.files.add(item.source.file)
             if isinstance(item, Rejection):
                 self._reject(item, self.counts.read)
                 continue
@@ -159,11 +169,17 @@ class Pipeline:
 
     def _may_replace(self, item: Prepared, there: Stored | None) -> bool:
         """Whether a document may be stored under its id; else it is rejected here."""
-        source = there.source if there is not None else None
+        source, given = there.source if there is not None else None, item.document.source
+        if source is None:
+            return True
+        # A rejected record may be a duplicate of the one that was used, which stays.
         # Two uploads may share a name: it does not show that one is the other's later version.
-        if source is None or (
-            _same_file(source, item.document.source) and not is_upload(source.file)
-        ):
+        is_later_version = (
+            source == given
+            if _is_fed_back(item.record)
+            else _same_file(source, given) and not is_upload(source.file)
+        )
+        if is_later_version:
             return True
         if self.tools.take_over:
             self.counts.taken_over += 1
@@ -177,7 +193,7 @@ class Pipeline:
         """Whether a document whose content is the same is to be noted as coming from `given`."""
         if there is None or there == given:
             return there is None
-        return self.tools.take_over or _same_file(there, given) or not Path(there.file).exists()
+        return self.tools.take_over or _same_file(there, given) or not may_be_there(there.file)
 
     def _superseded(self, store: Store, item: Prepared, held: Mapping[str, Stored]) -> list[str]:
         """Those of the ids in `held` under which an earlier version stored this same file.
@@ -273,6 +289,36 @@ def _duplicate(record: Record, document_id: str, first: str) -> str:
     if is_hash_of(record, document_id):
         return f"the same record as {first} (records without an id are known by their content)"
     return f"duplicate id {document_id!r}; the record at {first} is used"
+
+
+def may_be_there(file: str) -> bool:
+    """Whether a source's file is still there, or in a place where we are not let look."""
+    if not PurePath(file).is_absolute():  # standard input, or an upload
+        return False
+    # Bytes that are no UTF-8 are escaped in a source.
+    raw = ESCAPED_BYTE.sub(lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(file))
+    return _is_file(Path(file)) or _is_file(Path(os.fsdecode(raw)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _is_fed_back(item: Record | Rejection) -> bool:
+    """Whether it stood in a rejects file, whose note says from which file and line it came first.
+
+    What is read from its own file has that file's name, and its line there.
+    """
+    if item.source is None:
+        return False
+    file = PurePath(item.source.file)
+    elsewhere = file.is_absolute() and file.name != PurePath(item.file).name
+    return elsewhere or item.source.line != item.line
 
 
 def _same_file(one: Source, other: Source | None) -> bool:

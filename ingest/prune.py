@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from ingest.pipeline import Counts
-from ingest.read.walk import STDIN
+from ingest.pipeline import Counts, may_be_there
+from ingest.read.walk import STDIN, escaped
 from ingest.seen import Seen
 from search.store import Store
 from search.types import Source
 
-# Above this share of what came from the PATHs, --prune asks for --force: it may be a mistake.
+# Above this share of what came from the PATHs, --prune asks for --force: it may be a mistake. A
+# handful is no large share, as long as it leaves half.
 LARGE_SHARE = 0.2
 HANDFUL = 10
+HALF = 0.5
 AT_ONCE = 1000
 
 
@@ -25,12 +28,15 @@ class Gone:
 
     `documents`: how many the store holds of these PATHs. `unknown`: ids that were not in the
     input, of documents whose source the store does not know, and which are never removed.
-    `emptied`: those PATHs that documents came from, and that hold no file any more.
+    `records`: some of the ids are of records, which another file may hold by now; a document that
+    is a whole file is known by its path. `emptied`: those PATHs that documents came from, and that
+    hold no file any more.
     """
 
     ids: list[str]
     documents: int
     unknown: int
+    records: bool
     emptied: list[str] = field(default_factory=list)
 
 
@@ -42,7 +48,7 @@ class Scope:
         for name in inputs:
             path = Path(name)
             whole = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
-            self._files.add(STDIN if name == STDIN else whole.as_posix())
+            self._files.add(STDIN if name == STDIN else escaped(whole.as_posix()))
 
     def __contains__(self, source: Source) -> bool:
         above = (parent.as_posix() for parent in Path(source.file).parents)
@@ -54,31 +60,34 @@ def find_gone(
     seen: Seen,
     inputs: Iterable[str],
     *,
-    only: Collection[str] | None = None,
-    unread: Collection[str] = (),
+    read: Collection[str],
     empty: Iterable[str] = (),
 ) -> Gone:
     """Compare what the store holds of the `inputs` with the documents of this run.
 
-    `only`: the files that this run is about; None: all of the `inputs`. `unread`: files that are
-    there, though nothing in them could be taken. `empty`: folders of the `inputs` without a file.
+    `read`: the files in which this run found records. What came from another file stays as long as
+    that is there: it may be empty or unreadable now, or left out of this run. `empty`: folders of
+    the `inputs` without a file.
     """
     scope = Scope(inputs)
+    is_there = cache(may_be_there)
     unmounted = {name: Scope([name]) for name in empty}
     emptied: dict[str, None] = {}
     ids: list[str] = []
     documents = unknown = 0
+    records = False
     for listed in store.documents():
         if listed.source is None:
             unknown += listed.id not in seen
         elif listed.source in scope:
             documents += 1
             file = listed.source.file
-            if (only is not None and file not in only) or file in unread or listed.id in seen:
+            if (file not in read and is_there(file)) or listed.id in seen:
                 continue
             ids.append(listed.id)
+            records |= listed.id != file
             emptied |= {name: None for name in unmounted if listed.source in unmounted[name]}
-    return Gone(ids, documents, unknown, list(emptied))
+    return Gone(ids, documents, unknown, records, list(emptied))
 
 
 def obstacle(
@@ -100,7 +109,8 @@ def obstacle(
             f"nothing was pruned, since there is no file in {', '.join(gone.emptied)}, where "
             "documents came from; is a disk not mounted? --force removes them"
         )
-    if not force and len(gone.ids) > max(HANDFUL, LARGE_SHARE * gone.documents):
+    few = max(min(HANDFUL, HALF * gone.documents), LARGE_SHARE * gone.documents)
+    if not force and len(gone.ids) > few:
         return (
             f"nothing was pruned, since {len(gone.ids):,} of the {gone.documents:,} documents that "
             "came from these PATHs are no longer there; --force removes them"

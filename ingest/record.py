@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,7 +41,8 @@ class Record:
     """One document as found: in the file that messages call `file`, in `line` (None: all of it).
 
     `fields` are raw: all there is in a record, and only the metadata of a `whole` file. `source`
-    is where the document comes from, which a rejects file names of each record in it.
+    is where the document comes from, which a rejects file names of each record in it. `columns`:
+    what a table's header names; `fields` has only those of them in which the row has a value.
     """
 
     fields: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Record:
     line: int | None = None
     whole: WholeFile | None = None
     source: Source | None = None
+    columns: Sequence[str] = ()
 
     def rejected(self, reason: str) -> Rejection:
         """Its rejection. The content of a whole file is not repeated: the file itself is there."""

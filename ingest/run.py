@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ingest.chunk import Chunker
 from ingest.fields import FieldNames
 from ingest.pipeline import Counts, Pipeline, Tools
 from ingest.progress import Progress
-from ingest.prune import find_gone, obstacle, remove
+from ingest.prune import Gone, find_gone, obstacle, remove
 from ingest.read import read
 from ingest.read.source import Options
 from ingest.read.walk import Skipped, empty_folders
@@ -33,8 +33,7 @@ class Job:
     """What to ingest and how. `prune_after_rejects`: the rejected are known and accepted.
 
     `prune` removes what is gone from the inputs; `force` also a large share of it. `take_over`:
-    documents may replace those of other sources. `vanished` is for a run that reads only what has
-    changed (`options.only`): the ids of files known to be no more.
+    documents may replace those of other sources.
     """
 
     inputs: Sequence[str]
@@ -47,7 +46,6 @@ class Job:
     prune_after_rejects: bool = False
     force: bool = False
     take_over: bool = False
-    vanished: Collection[str] = ()
 
 
 class Interrupted(Exception):
@@ -80,6 +78,7 @@ def verify(settings: Settings) -> tuple[int, list[Fault]]:
 
 def repair(settings: Settings) -> tuple[list[Fault], list[Fault]]:
     """(what was wrong in the store, what still is)"""
+    open_store(settings).close()  # StoreMissing: a mistyped name must not make a store
     with only_writer(settings), closing(open_store(settings, create=True)) as store:
         return store.check(), store.repair()
 
@@ -107,43 +106,45 @@ def _run(job: Job, tools: Tools, rejects: Rejects) -> Summary:
         raise Interrupted(pipeline.counts) from None
     finally:
         rejects_file = rejects.close()
-    problem, unknown = _prune(job, tools, pipeline.counts, skipped) if job.prune else (None, 0)
+    counts, store, problem = pipeline.counts, tools.store, None
+    gone, unsure = None, False
+    if job.prune and store is not None:
+        gone = _find_gone(job, store, tools.seen, pipeline)
+        # Only a run over all inputs can tell; not after rejections, where that removes nothing.
+        may_remove = not counts.rejected or job.prune_after_rejects
+        unsure = job.options.only is not None and gone.records and may_remove
+        problem = None if unsure else _remove(job, store, gone, counts)
     return Summary(
-        counts=pipeline.counts,
+        counts=counts,
         seconds=time.monotonic() - started,
         skipped=skipped,
-        store=tools.store.describe() if tools.store is not None else None,
+        store=store.describe() if store is not None else None,
         rejects=rejects_file,
         dry_run=job.dry_run,
-        pruned=job.prune and problem is None,
-        unknown_sources=unknown,
-        problem=problem or _mismatch(pipeline.counts, tools),
+        pruned=job.prune and problem is None and not unsure,
+        unknown_sources=gone.unknown if gone else 0,
+        unsure=unsure,
+        problem=problem or _mismatch(counts, tools),
     )
 
 
-def _prune(job: Job, tools: Tools, counts: Counts, skipped: Skipped) -> tuple[str | None, int]:
-    """(why nothing was removed, how many documents of unknown source were left alone)"""
-    if tools.store is None:
-        return None, 0
-    only = job.options.only
-    gone = find_gone(
-        tools.store,
-        tools.seen,
-        job.inputs,
-        only=None if only is None else {*only, *job.vanished},
-        unread=skipped.unread,
-        empty=empty_folders(job.inputs, job.options),
-    )
+def _find_gone(job: Job, store: Store, seen: Seen, pipeline: Pipeline) -> Gone:
+    empty = empty_folders(job.inputs, job.options)
+    return find_gone(store, seen, job.inputs, read=pipeline.files, empty=empty)
+
+
+def _remove(job: Job, store: Store, gone: Gone, counts: Counts) -> str | None:
+    """Why nothing was removed, or None."""
     problem = obstacle(
         counts,
         gone,
-        may_be_empty=bool(job.vanished or (only is not None and skipped.empty)),
+        may_be_empty=job.options.only is not None,
         after_rejects=job.prune_after_rejects,
         force=job.force,
     )
     if problem is None:
-        counts.removed = len(gone.ids) if job.dry_run else remove(tools.store, gone.ids)
-    return problem, gone.unknown
+        counts.removed = len(gone.ids) if job.dry_run else remove(store, gone.ids)
+    return problem
 
 
 def _mismatch(counts: Counts, tools: Tools) -> str | None:

@@ -17,7 +17,8 @@ class Summary:
     """`problem`: why the run is not a success although it came to its end, else None.
 
     `unknown_sources`: documents that were not in the input, and that --prune left alone, since the
-    store does not know where they came from.
+    store does not know where they came from. `unsure`: only some of the files were read, and
+    records that are gone from these may be in another, so that none was removed.
     """
 
     counts: Counts
@@ -29,6 +30,7 @@ class Summary:
     pruned: bool
     problem: str | None
     unknown_sources: int = 0
+    unsure: bool = False
 
 
 def as_text(summary: Summary) -> str:
@@ -64,6 +66,8 @@ def _notes(summary: Summary) -> list[str]:
             f"left alone {summary.unknown_sources:,}: not in this input, but stored before sources "
             "were kept; ingest their files again, or delete them"
         )
+    if summary.unsure:
+        lines.append("records are gone from a file: looking whether another one has them now")
     return lines
 
 

@@ -40,13 +40,11 @@ def watch(
     now = look(job) or {}
     while True:
         try:
-            if part is not None:
+            while part is not None:
                 with progress() as shown:
                     result = ingest(part, shown)
                 report(result)
-                # What may not be removed now is gone all the same, and removed with what comes.
-                kept = () if result.pruned else part.vanished
-                job = replace(job, vanished=kept)
+                part = job if result.unsure else None
             known = now
             job.options.meter.total = None  # of what is yet to change, nobody knows the size
         except SearchError as error:  # the store is locked, say: the next look tries again
@@ -73,10 +71,9 @@ def changes(job: Job, known: Files, now: Files, say: Callable[[str], None]) -> J
         say("all files are gone; is a disk not mounted? Their documents stay in the store")
         return None
     if not known:  # nothing has been read yet, or all files have come back
-        return replace(job, vanished=())
+        return job
     changed = {name for name, state in now.items() if known.get(name) != state}
-    vanished = {*known, *job.vanished} - now.keys()
-    return replace(job, options=replace(job.options, only=changed), vanished=vanished)
+    return replace(job, options=replace(job.options, only=changed))
 
 
 def look(job: Job) -> Files | None:

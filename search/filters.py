@@ -20,6 +20,7 @@ _OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 _MEANT = {"==": "=", "===": "=", "!==": "!=", "=!": "!=", "<>": "!=", "=>": ">=", "=<": "<="}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_QUOTED_END = re.compile(r'".*"\s*\.\.', re.DOTALL)
 _RANGE = re.compile(r"(.*[^.])?\.\.([^.].*)?", re.DOTALL)
 
 
@@ -39,9 +40,15 @@ def _parse(expression: str) -> list[Condition]:
     field, operator, text = match[1], _operator(expression, match[2]), match[3]
     if not text:
         raise _error(expression, 'has no value (an empty text is written "")')
+    if _QUOTED_END.match(text):
+        raise _error(
+            expression,
+            "has a range with quoted ends, which is written as two filters: "
+            f'{field}>="…" and {field}<="…"',
+        )
     ends = None if text.startswith('"') else _RANGE.fullmatch(text)
     if ends is None:
-        return [Condition(field, operator, _value(expression, text))]
+        return [_condition(expression, field, operator, text)]
     if operator != "=":
         raise _error(expression, f"has a range, which goes with = and not with {operator}")
     return _range(expression, field, ends[1], ends[2])
@@ -64,12 +71,16 @@ def _range(expression: str, field: str, low: str | None, high: str | None) -> li
         raise _error(expression, "has a range without ends")
     conditions = []
     if low is not None:
-        conditions.append(Condition(field, ">=", _value(expression, low.strip())))
+        conditions.append(_condition(expression, field, ">=", low.strip()))
     if high is not None:
-        conditions.append(Condition(field, "<=", _value(expression, high.strip())))
+        conditions.append(_condition(expression, field, "<=", high.strip()))
     if len(conditions) == 2:
         _require_order(expression, conditions[0].value, conditions[1].value)
     return conditions
+
+
+def _condition(expression: str, field: str, operator: Operator, text: str) -> Condition:
+    return Condition(field, operator, _value(expression, text), text)
 
 
 def _require_order(expression: str, low: Scalar, high: Scalar) -> None:
@@ -113,7 +124,8 @@ def mismatch(filters: Iterable[Condition], fields: Mapping[str, frozenset[Kind]]
             return f"no document has the field `{name}`{meant} The fields are: {shown}{more}"
         if _kind(value) not in kinds:
             held = " or ".join(sorted(kinds))
-            quoted = f': write {name}{condition.operator}"{value}"' if kinds == {"text"} else ""
+            typed = condition.typed or value
+            quoted = f': write {name}{condition.operator}"{typed}"' if kinds == {"text"} else ""
             return f"the values of `{name}` are {held}, and {value!r} is {_kind(value)}{quoted}"
     return None
 

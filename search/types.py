@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -140,12 +141,13 @@ class Condition:
 
     A tuple matches when any of its members does, and `!=` when none equals. A value of another kind
     (text, number, boolean) never matches, but for `!=`, which it always does; a document without
-    the field never matches at all.
+    the field never matches at all. `typed`: the value as a person wrote it.
     """
 
     field: str
     operator: Operator
     value: Scalar
+    typed: str = dataclasses.field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import ijson
@@ -74,18 +75,25 @@ def _members(events: Events, feed: _Feed) -> Iterator[tuple[int, Any]]:
 
 
 def _object(events: Events, feed: _Feed) -> Iterator[tuple[int, Any]]:
-    """The members of its `documents`; without that, the object itself is the record."""
-    line, fields, wrapper = feed.line, {}, False
+    """The members of its `documents`, if they are objects; else the object itself is the record.
+
+    Of `documents` alone and without a member there is nothing to read, as of an empty array.
+    """
+    line, fields, wrapper = feed.line, dict[str, Any](), False
     for event, key in events:
         if event == "end_map":
             break
         event, value = next(events)
+        rest = events
         if key == WRAPPER and event == "start_array":
-            wrapper = True
-            yield from _members(events, feed)
-        else:
-            fields[key] = _build(events, event, value)
-    if not wrapper:
+            member = next(events)
+            rest = chain([member], events)
+            if member[0] == "start_map":
+                wrapper = True
+                yield from _members(rest, feed)
+                continue
+        fields[key] = _build(rest, event, value)
+    if not wrapper and fields != {WRAPPER: []}:
         yield line, fields
         feed.since_record = 0
 

@@ -26,13 +26,16 @@ def read_jsonl(file: InputFile, options: Options) -> Iterator[Record | Rejection
             try:
                 line = next(lines)
                 if line.strip():
-                    fields, origin = _object(line)
+                    fields, origin = _object(line.strip())
                     record = file.record(fields, lines.number)
                     yield replace(record, source=origin) if origin else record
             except StopIteration:
                 return
             except Undecodable:
                 raise
+            except _NotMended as error:
+                rejected = file.rejection(str(error), lines.number, error.raw)
+                yield replace(rejected, source=error.origin or rejected.source)
             except RecordError as error:
                 raw = error.raw if isinstance(error, BadLine) else (line or "").rstrip()
                 yield file.rejection(str(error), lines.number, raw)
@@ -40,18 +43,28 @@ def read_jsonl(file: InputFile, options: Options) -> Iterator[Record | Rejection
 
 def _object(line: str) -> tuple[dict[str, Any], Source | None]:
     """The fields; and where they came from first, when an earlier run rejected them."""
-    value = parse(line.strip())
+    value = parse(line)
     if not isinstance(value, dict):
         raise RecordError(f"found {describe(value)}, expected a JSON object")
     if NOTE not in value:
         return value, None
     note = value.pop(NOTE)
     note = note if isinstance(note, dict) else {}
+    origin = _origin(note)
     if isinstance(value.get(RAW), str):
-        value = _mended(value[RAW])
-    elif not value:
-        raise RecordError(_repeated(note))
-    return value, _origin(note)
+        return _mended(value[RAW], origin)
+    if not value:
+        raise _NotMended(_repeated(note), None, origin)
+    return value, origin
+
+
+class _NotMended(RecordError):
+    """A line of a rejects file is rejected again: `raw` and `origin` are those it gives."""
+
+    def __init__(self, reason: str, raw: str | None, origin: Source | None) -> None:
+        super().__init__(reason)
+        self.raw = raw
+        self.origin = origin
 
 
 def _origin(note: dict[str, Any]) -> Source | None:
@@ -69,12 +82,18 @@ def _repeated(note: dict[str, Any]) -> str:
     return f"{EARLIER}{location(str(note.get('file')), note.get('line'))}: {reason}"
 
 
-def _mended(raw: str) -> dict[str, Any]:
-    """A line that could not be read before: by now it should be a JSON object."""
+def _mended(raw: str, origin: Source | None) -> tuple[dict[str, Any], Source | None]:
+    """A line that could not be read before: by now it should be a JSON object.
+
+    Earlier versions put a rejects line into another one at each run: what is innermost counts.
+    """
     try:
-        return _object(raw)[0]
+        fields, inner = _object(raw.strip())
+    except _NotMended as error:
+        raise _NotMended(str(error), error.raw, error.origin or origin) from None
     except RecordError as error:
-        raise RecordError(f"{RAW} is not mended yet: {error}") from None
+        raise _NotMended(f"{RAW} is not mended yet: {error}", raw, origin) from None
+    return fields, inner or origin
 
 
 def parse(text: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -11,7 +13,7 @@ import yaml
 from ingest.markup import read_page
 from ingest.read.source import InputFile, Options, read_text
 from ingest.read.table import DECIMAL, INTEGER
-from ingest.read.text import whole_file
+from ingest.read.text import cut, whole_file
 from ingest.record import Record, Section
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
 MAX_FRONT_MATTER = 1 << 16
 MAX_NESTING = 100
+# Two blank lines or more, of which cleaning leaves one: lines could not be counted across them.
+LONG_GAP = re.compile(r"\n(?:[^\S\n]*\n){2,}")
 
 
 def read_markdown(file: InputFile, options: Options) -> Iterator[Record]:
@@ -30,7 +34,7 @@ def read_markdown(file: InputFile, options: Options) -> Iterator[Record]:
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
     sections = list(_sections(parser.parse(body), line))
     title = next((key for key in front if key.lower() == "title"), None)
-    named = front.pop(title) if title and isinstance(front[title], str | int) else ""
+    named = front.pop(title) if title and isinstance(front[title], str | int | Decimal) else ""
     heading = next((section.heading for section in sections if section.heading), "")
     yield whole_file(file, str(named).strip() or heading, sections, front)
 
@@ -42,7 +46,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str, int]:
         return {}, text, 1
     try:
         fields = yaml.load(match[1], _FrontMatter)  # builds plain values only
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError):
         return {}, text, 1
     if not isinstance(fields, dict):
         return {}, text, 1
@@ -61,6 +65,12 @@ class _FrontMatter(yaml.SafeLoader):
             raise yaml.YAMLError("front matter with aliases")
         return super().compose_node(parent, index)
 
+    def construct_decimal(self, node: yaml.ScalarNode) -> Decimal:
+        """As it is spelt: the title 2.10 is not 2.1."""
+        return Decimal(node.value)
+
+
+_FrontMatter.add_constructor("tag:yaml.org,2002:float", _FrontMatter.construct_decimal)
 
 for _tag, _pattern, _first in (
     ("int", INTEGER.pattern, "-0123456789"),
@@ -76,7 +86,7 @@ for _tag, _pattern, _first in (
 def _sections(tokens: list[Token], first_line: int) -> Iterator[Section]:
     """A section for each block of text, which knows its line and the heading above it."""
     heading, row = "", list[str]()
-    line: int | None = None
+    line = first_line
     in_heading = in_row = False
     for token in tokens:
         if token.map:
@@ -97,8 +107,9 @@ def _sections(tokens: list[Token], first_line: int) -> Iterator[Section]:
                 heading = " ".join(text.split()) if in_heading else heading
                 yield Section(text, line, heading=heading)
             case "fence" | "code_block":
-                fence = int(token.type == "fence")
-                yield Section(token.content, line and line + fence, heading=heading)
+                start = line + int(token.type == "fence")
+                for part in cut(token.content, LONG_GAP, start):
+                    yield replace(part, heading=heading)
             case "html_block":
                 for part in read_page(token.content)[1]:
                     heading = part.heading or heading

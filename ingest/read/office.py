@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from io import BufferedReader
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.read.source import InputFile, Options, open_bytes, too_large
 from ingest.read.text import whole_file
@@ -15,12 +15,15 @@ from search.errors import MissingExtra
 
 if TYPE_CHECKING:
     from docx.document import Document as Docx
-    from docx.text.paragraph import Paragraph
 
 Content = tuple[str, list[Section]]
 # A line break inside a paragraph is only where the paper ended.
 LINE_BREAK = re.compile(r"(?<!\n)[ \t]*\n[ \t]*(?!\n)")
 TITLES = ("Title", "Heading 1")
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+PARAGRAPH, TABLE = f"{W}p", f"{W}tbl"
+# The runs of a paragraph; none that is deleted or was moved away, in a text box, or a reading aid.
+RUNS = ".//w:r[not(ancestor::w:del|ancestor::w:moveFrom|ancestor::w:txbxContent|ancestor::w:rt)]"
 
 
 def read_pdf(file: InputFile, options: Options) -> Iterator[Record]:
@@ -88,23 +91,50 @@ def _parsed(
 def _docx_title(document: Docx) -> str:
     if document.core_properties.title.strip():
         return str(document.core_properties.title)
-    headings = (p.text for p in document.paragraphs if p.style and p.style.name in TITLES)
+    paragraphs = (block for block in _blocks(document.element.body) if block.tag == PARAGRAPH)
+    headings = (_text(p) for p in paragraphs if _style(document, p) in TITLES)
     return next(filter(str.strip, headings), "")
 
 
 def _docx_sections(document: Docx) -> Iterator[Section]:
-    from docx.text.paragraph import Paragraph
-
     heading = ""
-    for block in document.iter_inner_content():
-        if isinstance(block, Paragraph):
-            text = block.text
-            heading = text.strip() if _is_heading(block) else heading
-        else:
-            text = "\n".join(" ".join(cell.text for cell in row.cells) for row in block.rows)
+    for block in _blocks(document.element.body):
+        text = _text(block)
+        if block.tag == PARAGRAPH and _style(document, block).startswith(("Heading", "Title")):
+            heading = text.strip()
         yield Section(text, heading=heading)
 
 
-def _is_heading(paragraph: Paragraph) -> bool:
-    style = paragraph.style
-    return bool(style and style.name and style.name.startswith(("Heading", "Title")))
+def _blocks(parent: Any) -> Iterator[Any]:
+    """The paragraphs and tables of a body or cell, also those in content controls."""
+    return _below(parent, PARAGRAPH, TABLE)
+
+
+def _below(parent: Any, *tags: str) -> Iterator[Any]:
+    """Elements with these tags in their order, whatever wraps them; not those inside each other."""
+    for child in parent:
+        if child.tag in tags:
+            yield child
+        elif not _is_contents(child):
+            yield from _below(child, *tags)
+
+
+def _is_contents(element: Any) -> bool:
+    """Whether this is a table of contents, which repeats the headings, made by Word."""
+    gallery = element.find(f"{W}sdtPr/{W}docPartObj/{W}docPartGallery")
+    return gallery is not None and gallery.get(f"{W}val") == "Table of Contents"
+
+
+def _text(block: Any) -> str:
+    """A paragraph's runs; a table's rows, in which each cell comes once, however wide it is."""
+    if block.tag == PARAGRAPH:
+        return "".join(run.text for run in block.xpath(RUNS))
+    rows = (_below(row, f"{W}tc") for row in _below(block, f"{W}tr"))
+    return "\n".join(" ".join("\n".join(map(_text, _blocks(cell))) for cell in row) for row in rows)
+
+
+def _style(document: Docx, paragraph: Any) -> str:
+    from docx.text.paragraph import Paragraph
+
+    style = Paragraph(paragraph, document).style
+    return (style.name if style else None) or ""

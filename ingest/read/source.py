@@ -159,10 +159,10 @@ def open_bytes(file: InputFile, options: Options) -> Iterator[io.BufferedReader]
 
 @contextmanager
 def open_utf8(file: InputFile, options: Options) -> Iterator[io.BufferedReader]:
-    """The content in UTF-8, without a byte order mark."""
+    """The content in UTF-8, without a byte order mark, which is right whatever else is said."""
     with open_bytes(file, options) as stream:
         marked = marked_encoding(stream.peek(4))
-        encoding = _with_byte_order(options.encoding or marked or "utf-8", stream)
+        encoding = marked or _with_byte_order(options.encoding or "utf-8", stream)
         if codecs.lookup(encoding).name != "utf-8":
             stream = io.BufferedReader(_Transcoder(stream, encoding))
         if stream.peek(3)[:3] == codecs.BOM_UTF8:
@@ -295,7 +295,7 @@ def _with_byte_order(encoding: str, stream: io.BufferedReader) -> str:
     """Python's utf-16 and utf-32 insist on a byte order mark; without one, zeros tell the order."""
     name = codecs.lookup(encoding).name
     head = stream.peek(CHUNK)[:CHUNK]
-    if name not in ("utf-16", "utf-32") or marked_encoding(head):
+    if name not in ("utf-16", "utf-32"):
         return encoding
     width = 2 if name == "utf-16" else 4
     zeros_lead = head[::width].count(0) > head[width - 1 :: width].count(0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from ingest.read.source import BadLine, InputFile, Lines, Options, Undecodable, open_utf8
@@ -26,17 +28,18 @@ def read_table(file: InputFile, options: Options) -> Iterator[Record | Rejection
         if not first.strip():
             raise RecordError("found no header line, expected the names of the columns")
         delimiter = "\t" if file.format == "tsv" else max(DELIMITERS, key=first.count)
+        rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
         try:
-            header = _header(next(csv.reader([first], delimiter=delimiter)))
+            header = _header(next(rows))
         except csv.Error as error:
-            raise RecordError(f"the header line cannot be read: {error}") from None
-        rows = csv.reader(lines, delimiter=delimiter, strict=True)
+            raise RecordError(f"the header cannot be read: {error} (an open quote?)") from None
+        columns = tuple(filter(None, header))
         while True:
             start = lines.number + 1
             try:
                 row = next(rows)
                 if row:
-                    yield file.record(_fields(header, row), start)
+                    yield replace(file.record(_fields(header, row), start), columns=columns)
             except StopIteration:
                 return
             except Undecodable:
@@ -51,7 +54,8 @@ def read_table(file: InputFile, options: Options) -> Iterator[Record | Rejection
 
 
 def _header(cells: list[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
+    # A spreadsheet breaks long names over several lines.
+    names = [" ".join(map(str.strip, cell.strip().splitlines())) for cell in cells]
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise RecordError(f"the header names {', '.join(map(repr, repeated))} more than once")

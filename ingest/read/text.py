@@ -51,7 +51,7 @@ KNOWN = re.compile(r"cp(125\d|8\d\d|9\d\d)|iso8859-\d+|iso2022_jp|koi8-\w|mac-\w
 
 def read_plain(file: InputFile, options: Options) -> Iterator[Record]:
     """A section a paragraph; the title is a heading that it begins with, else the file's name."""
-    sections = list(_with_headings(file, _paragraphs(read_text(file, options))))
+    sections = list(_with_headings(file, cut(read_text(file, options), PARAGRAPH_END)))
     title = next((part.heading for part in sections if part.text.strip()), "")
     yield whole_file(file, title, sections)
 
@@ -81,13 +81,16 @@ def whole_file(
     return Record(metadata or {}, file.name, None, whole, file.source())
 
 
-def _paragraphs(text: str) -> Iterator[Section]:
-    start, line = 0, 1
-    for end in PARAGRAPH_END.finditer(text):
-        yield Section(text[start : end.start()], line)
-        line += text.count("\n", start, end.end())
-        start = end.end()
-    yield Section(text[start:], line)
+def cut(text: str, gap: re.Pattern[str], line: int = 1) -> Iterator[Section]:
+    """A section for each part between the gaps, and the line of its first word."""
+    ends = [*(match.span() for match in gap.finditer(text)), (len(text), len(text))]
+    start = 0
+    for end, following in ends:
+        part = text[start:end]
+        blank = part[: len(part) - len(part.lstrip())].count("\n")
+        yield Section(part, line + blank)
+        line += text.count("\n", start, following)
+        start = following
 
 
 def _with_headings(file: InputFile, paragraphs: Iterable[Section]) -> Iterator[Section]:

@@ -130,7 +130,7 @@ def sources(
             if isinstance(source, Rejection) or options.only is None or source.id in options.only:
                 yield source
         if nothing:
-            skipped.nothing_in.append(_shown(name))
+            skipped.nothing_in.append(escaped(name))
 
 
 def total_bytes(inputs: Iterable[str], options: Options) -> int | None:
@@ -162,10 +162,10 @@ def _sources(name: str, options: Options, skipped: Skipped) -> Iterator[InputFil
     elif path.is_dir():
         yield from _Folder(path, options, skipped).files(path, ())
     elif _holds(path, S_ISFIFO):  # of a pipe nobody knows what it will hold, or its name tomorrow
-        yield InputFile(path, _shown(path), "", options.format or _by_name(path) or "jsonl")
+        yield InputFile(path, escaped(path), "", options.format or _by_name(path) or "jsonl")
     else:
-        file_id = _shown((path.parent.resolve() / path.name).as_posix())
-        yield InputFile(path, _shown(path), file_id, _format(path, options) or "text")
+        file_id = escaped((path.parent.resolve() / path.name).as_posix())
+        yield InputFile(path, escaped(path), file_id, _format(path, options) or "text")
 
 
 def uploaded(path: Path, name: str, options: Options) -> InputFile | Rejection:
@@ -208,11 +208,11 @@ class _Folder:
             children = sorted(folder.iterdir())
         except OSError as error:
             reason = f"the folder cannot be read: {error.strerror}"
-            yield Rejection(reason, _shown(folder), incomplete=True)
+            yield Rejection(reason, escaped(folder), incomplete=True)
             return
         identity = (status.st_dev, status.st_ino)
         if identity in above:
-            self._skipped.loops.append(_shown(folder))
+            self._skipped.loops.append(escaped(folder))
             return
         for path in self._documents(children):
             if _holds(path, S_ISDIR):
@@ -229,10 +229,10 @@ class _Folder:
         if form is None:
             self._skipped.suffixes[path.suffix.lower() or path.name] += 1
         elif is_rejects_file(path):
-            self._skipped.rejects.append(_shown(path))
+            self._skipped.rejects.append(escaped(path))
         else:
             file_id = (self._resolved / path.relative_to(self._root)).as_posix()
-            yield InputFile(path, _shown(path), _shown(file_id), form, found=True)
+            yield InputFile(path, escaped(path), escaped(file_id), form, found=True)
 
     def _documents(self, children: list[Path]) -> Iterator[Path]:
         """All but what is hidden, excluded, or there to measure a search with."""
@@ -242,7 +242,7 @@ class _Folder:
             if path.name.startswith(".") or self._matches(path, self._options.exclude):
                 continue
             if is_judged and path.name in JUDGMENTS:
-                self._skipped.judgments.append(_shown(path))
+                self._skipped.judgments.append(escaped(path))
             else:
                 yield path
 
@@ -287,7 +287,7 @@ def _would_block(mode: int) -> bool:
     return S_ISFIFO(mode) or S_ISSOCK(mode) or S_ISCHR(mode)
 
 
-def _shown(path: Path | str) -> str:
+def escaped(path: Path | str) -> str:
     """A name that is no valid UTF-8 can be neither printed nor stored: its bytes are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

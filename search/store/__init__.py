@@ -53,8 +53,12 @@ class Embedder(Protocol):
         """How many tokens at the query's end do not fit into its input."""
 
 
-def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
-    """A value is a scalar or a tuple of scalars, which JSON has as a list. Raises StoreError."""
+def metadata_from_json(
+    document_id: str, stored: str, store: Path = DEFAULT_PATH
+) -> dict[str, Value]:
+    """A value is a scalar or a tuple of scalars, which JSON has as a list. Raises StoreError, whose
+    hint is for the embedded `store`.
+    """
     try:
         return {
             name: tuple(value) if isinstance(value, list) else value
@@ -63,7 +67,7 @@ def metadata_from_json(document_id: str, stored: str) -> dict[str, Value]:
     except (ValueError, TypeError, AttributeError):
         raise StoreError(
             f"the metadata of document {document_id!r} is damaged: it is not a JSON object; run "
-            "`two-stage ingest --repair`, then ingest its source again"
+            f"`two-stage ingest --repair{store_flag(store)}`, then ingest its source again"
         ) from None
 
 

@@ -19,8 +19,7 @@ import apsw
 
 from config import Settings
 from search.errors import StoreUnavailable
-from search.store.sqlite import check_path
-from search.store.sqlite.connection import connect, translate_errors
+from search.store.sqlite.connection import check_path, connect, translate_errors
 
 HOLDER = "CREATE TABLE IF NOT EXISTS holder (one INTEGER PRIMARY KEY, process, host, since)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,23 @@ def test_a_store_whose_making_was_cut_off_is_missing_until_made_again(tmp_path: 
     store = create(path)
     assert store.put([entry("a", "text")]) == []
     store.close()
+
+
+def test_a_store_that_another_file_replaced_is_read_from_that_file(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with closing(create(path)) as store:
+        store.put([entry("old", "bicycle")])
+    with closing(SqliteStore(path, HashedWords())) as reader:
+        for _ in range(3):  # the second time, its words and vectors are kept in memory
+            assert [c.document_id for c in reader.retrieve("bicycle", 5)] == ["old"]
+        for file in tmp_path.iterdir():
+            file.unlink()
+        with pytest.raises(StoreMissing):
+            reader.retrieve("bicycle", 5)
+        with closing(create(path)) as store:
+            store.put([entry("new", "volcano")])
+        assert [c.document_id for c in reader.retrieve("bicycle", 5)] == ["new"]
+        assert list(reader.ids()) == ["new"]
 
 
 def test_another_embedding_model_is_refused(tmp_path: Path) -> None:

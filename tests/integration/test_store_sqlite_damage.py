@@ -15,6 +15,7 @@ from search.store.sqlite import SqliteStore
 from search.store.sqlite.connection import connect
 from search.types import Condition, Stored
 
+FORGET_INDEX = "DELETE FROM sqlite_schema WHERE name = 'passages_by_text'"
 NO_KEYS = "PRAGMA foreign_keys = OFF; "
 HALF_FLIPPED = "UPDATE passages SET text = CAST(x'c328' AS TEXT) WHERE key = 1"
 
@@ -65,6 +66,87 @@ def test_damage_is_found_and_mended(
     assert store.check(None) == []
     assert len(store.retrieve("heart", 9, mode="near_text")) == 4
     store.close()
+
+
+def leave_index_behind(store: Path) -> None:
+    """An index that does not know of a change to its table."""
+    with closing(connect(store)) as writer:
+        (kept,) = writer.execute("SELECT text_hash FROM passages WHERE key = 2").fetchall()
+        writer.execute("UPDATE passages SET text_hash = x'00' WHERE key = 2")
+        writer.execute("PRAGMA writable_schema = ON")
+        columns = "type, name, tbl_name, rootpage, sql"
+        by_text = f"SELECT {columns} FROM sqlite_schema WHERE name = 'passages_by_text'"
+        index = writer.execute(by_text).fetchone()
+        writer.execute(f"{FORGET_INDEX}; PRAGMA writable_schema = RESET")
+        writer.execute("UPDATE passages SET text_hash = ? WHERE key = 2", kept)
+        writer.execute("PRAGMA writable_schema = ON")
+        writer.execute(f"INSERT INTO sqlite_schema ({columns}) VALUES (?, ?, ?, ?, ?)", index)
+
+
+def test_an_index_of_sqlite_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    create(path).close()
+    entries = random_entries(4)
+    with closing(create(path)) as store:
+        store.put(entries)
+    leave_index_behind(path)
+    with closing(create(path)) as store:
+        assert "SQLite: row 2 missing from index passages_by_text" in reasons(store)
+        assert store.repair() == []
+        store.put(entries)
+        assert store.check(None) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM words_data WHERE id > 10",
+        "DELETE FROM words_data",
+        "UPDATE words_data SET block = zeroblob(50) WHERE id > 10",
+        "DROP TABLE words_docsize",
+        "DELETE FROM words_data; " + NO_KEYS + "DELETE FROM documents WHERE key = 3",
+    ],
+)
+def test_a_damaged_word_index_is_made_anew(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "s.db"
+    entries = random_entries(40)
+    with closing(create(path)) as store:
+        for item in entries:
+            store.put([item])
+        found = [hit.document_id for hit in store.retrieve("salt n7p0", 3, mode="bm25")]
+    with closing(connect(path)) as writer:
+        writer.execute(damage)
+    with closing(create(path)) as store:
+        assert reasons(store)
+        assert store.repair() == []
+        store.put(entries)
+        assert store.check(None) == []
+        assert found[0] == "d7"
+        assert found == [hit.document_id for hit in store.retrieve("salt n7p0", 3, mode="bm25")]
+
+
+def reasons(store: SqliteStore) -> list[str]:
+    return [fault.reason for fault in store.check()]
+
+
+def test_an_altered_text_never_lends_its_vector_to_the_one_that_was_stored(tmp_path: Path) -> None:
+    """Also not where so many vectors are wrong that all texts are embedded again."""
+    path = tmp_path / "s.db"
+    entries = random_entries(6)
+    with closing(create(path)) as store:
+        store.put(entries)
+    with closing(connect(path)) as writer:
+        writer.execute(
+            "UPDATE passages SET text = 'altered' WHERE key IN (4, 8);"
+            "DELETE FROM vectors WHERE passage = 8;"
+            "UPDATE vectors SET embedding = (SELECT embedding FROM vectors WHERE passage = 7)"
+            "WHERE passage = 6"
+        )
+    with closing(create(path)) as store:
+        store.repair()
+        held = store.stored([e.document.id for e in entries])
+        store.put([e for e in entries if held[e.document.id] != Stored(e.content_hash)])
+        assert store.check(None) == []
 
 
 QUESTIONS: list[Callable[[SqliteStore], object]] = [

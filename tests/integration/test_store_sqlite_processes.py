@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Barrier, Event
 
@@ -190,6 +190,24 @@ def test_a_read_only_folder_can_be_searched(readable_folder: Path) -> None:
         assert [c.document_id for c in reader.retrieve("heart", 1)] == ["a"]
         assert [p.name for p in readable_folder.iterdir()] == ["s.db"]
         reader.close()
+
+
+def test_a_log_without_content_is_no_obstacle_in_a_read_only_folder(readable_folder: Path) -> None:
+    """As a writer that was killed at its start leaves one."""
+    path = readable_folder / "s.db"
+    store = create(path)
+    store.put([entry("a", "heart")])
+    store.close()
+    log = readable_folder / "s.db-wal"
+    log.touch()
+    with (
+        without_the_right_to_write(readable_folder),
+        closing(SqliteStore(path, HashedWords())) as reader,
+    ):
+        assert [c.document_id for c in reader.retrieve("heart", 1)] == ["a"]
+    log.write_bytes(b"something that may not be in the file yet")
+    with without_the_right_to_write(readable_folder), pytest.raises(StoreUnavailable):
+        SqliteStore(path, HashedWords())
 
 
 def test_a_reader_in_a_read_only_folder_follows_a_writer_elsewhere(readable_folder: Path) -> None:

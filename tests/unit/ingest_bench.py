@@ -48,10 +48,8 @@ class Bench:
         return self.read_all([str(path)], **job)
 
     def read_all(self, inputs: list[str], **job: Any) -> Summary:
-        rejects = self.folder / "rejects.jsonl"
-        return run.ingest(
-            Job(inputs, self.settings, Options(), FieldNames(), rejects, **job), self.said
-        )
+        job = {"options": Options(), "rejects": self.folder / "rejects.jsonl"} | job
+        return run.ingest(Job(inputs, self.settings, names=FieldNames(), **job), self.said)
 
     def rejects(self) -> list[dict[str, Any]]:
         path = self.folder / "rejects.jsonl"

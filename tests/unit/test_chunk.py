@@ -35,6 +35,13 @@ class Blind(Words):
         return [match.span() for match in re.finditer(r"[A-Z]", text)]
 
 
+class Merges(Words):
+    """A tokenizer to which the beginning of a word can be more tokens than the word is."""
+
+    def token_offsets(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"abc(?=def)|(?<=abc)def|\S", text)]
+
+
 @cache
 def real_tokenizer() -> Tokenizer:
     return Tokenizer(Path(get_model_path()))
@@ -114,6 +121,28 @@ def test_a_title_that_leaves_no_room_is_cut_and_kept_in_the_text() -> None:
     assert fitted.document.text == f"{title}\n\nThe text."
     assert fitted.marks == (Mark(len(title) + 2, Location(7)),)
     assert Chunker(Words(60), 5, "en").fit_title(whole) == whole
+
+
+@pytest.mark.parametrize("tokenizer", [Words(40), Merges(42), Real(40), Real(254)])
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Long " * 200,
+        "abcdef " * 100,
+        "Pneumonoultramicroscopicsilicovolcanoconiosis " * 200,
+        "heterozygosities, electroencephalographies " * 40,
+        "wait… " * 100,
+        "心脏 病 很危险。" * 70,
+    ],
+)
+def test_a_title_that_was_cut_is_not_cut_again_when_it_comes_back(
+    tokenizer: Words, title: str
+) -> None:
+    """As after an export: else the text would grow each time."""
+    chunker = Chunker(tokenizer, 5, "en")
+    once = chunker.fit_title(Cleaned(Document("id", title.strip(), "The text.")))
+    assert once.document.title != title.strip()
+    assert chunker.fit_title(once) == once
 
 
 def test_a_passage_says_where_it_begins() -> None:

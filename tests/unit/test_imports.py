@@ -44,11 +44,12 @@ MAY_IMPORT = {
     "search.rerank": {"config", "search.engine", "search.errors", "search.models", "search.types"},
     "search.order": {"search.rerank", "search.types"},
     "search.hint": {"search.filters", "search.store", "search.types"},
+    "search.notes": {"config", "search.models", "search.rerank", "search.types"},
     "search.stages": {
         "config",
         "search.errors",
         "search.hint",
-        "search.models",
+        "search.notes",
         "search.order",
         "search.rerank",
         "search.store",

@@ -112,11 +112,47 @@ def test_verify_and_repair(store: MemoryStore, capsys: pytest.CaptureFixture[str
         "ids": ["1", "2"],
     }
     assert main(["--repair"]) == 1
-    assert capsys.readouterr().out.startswith("others: 1\nthe rest is mended")
+    assert capsys.readouterr().out.startswith("others: 1\nno repair mends this: restore a copy")
+    store.faults = [Fault("passages without a vector", 7), Fault("others", 1, ("1",))]
+    assert main(["--repair"]) == 1
+    assert capsys.readouterr().out.startswith("others: 1 ('1')\nthe rest is mended; ingest")
     assert main(["--verify", "--repair"]) == 0
     assert "all is mended" in capsys.readouterr().out
     assert main(["--repair"]) == 0
     assert "nothing to mend" in capsys.readouterr().out
+
+
+def test_repair_makes_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--repair", "--store", "new/typo.db"]) == 1
+    assert "there is no store at new/typo.db yet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_stores_own_files_are_passed_over(
+    store: MemoryStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("s[1].db-wal", "s[1].db-shm", "s[1].db-ingest", "s[1].db-ingest-wal"):
+        (tmp_path / name).touch()
+    assert main([".", "--store", "s[1].db", "--allow-rejects"]) == 0
+    assert "skipped" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["in\udcff/store.db", "store\udcff.db"])
+@pytest.mark.parametrize("flags", [["good.jsonl"], ["--verify"], ["--repair"]])
+def test_a_store_whose_name_is_not_utf8_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    flags: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.jsonl").write_text('{"id": 1, "text": "a"}\n')
+    assert main([*flags, "--store", name]) == 1
+    assert "is no valid UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -90,18 +90,75 @@ def test_a_record_without_id_has_the_same_one_each_time() -> None:
         ({}, "there are no fields"),
         ({"text": "", "id": 1}, "field 'text' is empty"),
         ({"text": " <p> </p>&nbsp;\u200b"}, "field 'text' is empty"),
-        ({"text": 12}, "field 'text' holds int 12, expected text"),
-        ({"text": None, "id": 1}, "no text"),
+        ({"text": True}, "field 'text' holds true, expected text"),
+        ({"text": ["a", 1]}, "field 'text' holds [\"a\", 1], expected text"),
+        ({"text": float("nan")}, "field 'text' holds NaN, expected text"),
+        ({"text": None, "id": 1}, "field 'text' is empty, expected text"),
     ],
 )
 def test_text_that_is_missing(fields: dict[str, Any], message: str) -> None:
     assert message in reason(**fields)
 
 
+def test_a_number_is_text_as_it_was_written() -> None:
+    numbers: list[tuple[Any, str]] = [(42, "42"), (Decimal("3.10"), "3.10"), (2.5, "2.5")]
+    for given, spelt in numbers:
+        assert document(question="T", answer=given).text == spelt
+
+
+@pytest.mark.parametrize(
+    ("fields", "title", "metadata"),
+    [
+        ({"subject": ["math", "physics"]}, "", {"subject": ("math", "physics")}),
+        ({"title": ["A", "list"], "name": "Ann"}, "Ann", {"title": ("A", "list")}),
+        ({"title": "", "subject": "biology"}, "", {"subject": "biology"}),
+        ({"title": None, "subject": "biology"}, "biology", {}),
+        ({"question": True}, "", {"question": True}),
+        ({"title": Decimal("2.0")}, "2.0", {}),
+    ],
+)
+def test_a_title_is_words_or_a_number(
+    fields: dict[str, Any], title: str, metadata: dict[str, Any]
+) -> None:
+    found = document(text="x", **fields)
+    assert (found.title, found.metadata) == (title, metadata)
+
+
+def test_a_named_title_that_is_a_list_is_metadata() -> None:
+    found = document(FieldNames(title="tags"), id=1, text="x", tags=["a"], title="other")
+    assert (found.title, found.metadata) == ("", {"tags": ("a",), "title": "other"})
+
+
+def test_the_field_with_the_empty_name_is_neither_id_nor_title() -> None:
+    fields: list[dict[str, Any]] = [{"": number, "text": "x"} for number in (0, 1)]
+    first, second = (document(**record) for record in fields)
+    assert (len(first.id), first.title, first.metadata) == (32, "", {"": 0})
+    assert first.id != second.id
+    assert len(known_id(Record({"": 0}, "f"), FieldNames()) or "") == 32
+
+
+def test_a_named_field_may_be_empty_but_not_misspelt() -> None:
+    names = FieldNames(id="Nr", title="Titel", text="Inhalt")
+    found = document(names, Nr=1, Titel=None, Inhalt="x", title="other")
+    assert (found.title, found.metadata) == ("", {"title": "other"})
+    assert reason(names, Nr=1, Titel="T", Inhalt=None) == "field 'Inhalt' is empty, expected text"
+    assert reason(names, Nr=None, Titel="T", Inhalt="x") == "field 'Nr' is empty, expected an id"
+    named = "found no field 'Titel' for the title; there are 'Nr', 'Inhalt' (--title-field NAME)"
+    assert reason(names, Nr=1, Inhalt="x") == named
+
+
+def test_of_two_spellings_the_one_with_a_value_is_taken() -> None:
+    assert document(Text=None, text="x").text == "x"
+    assert document(Text="y", text="x").text == "y"
+
+
 def test_everything_else_is_metadata() -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "year": 2020,
         "score": Decimal("0.5"),
+        "rate": 4.5,
+        "rates": [1, 2.5, float("inf")],
+        "missing": float("nan"),
         "open": True,
         "note": "<b>as is</b>",
         "gone": None,
@@ -117,6 +174,9 @@ def test_everything_else_is_metadata() -> None:
     assert document(id=1, text="x", **fields).metadata == {
         "year": 2020,
         "score": 0.5,
+        "rate": 4.5,
+        "rates": (1, 2.5, "inf"),
+        "missing": "nan",
         "open": True,
         "note": "<b>as is</b>",
         "tags": ("a", 1, 2.5),

@@ -77,6 +77,33 @@ def test_a_mended_reject_takes_the_place_of_its_earlier_version(bench: Bench) ->
     assert bench.sources()["a"] == "in.jsonl"
 
 
+def test_a_rejected_duplicate_does_not_take_the_place_of_the_record_that_was_used(
+    bench: Bench,
+) -> None:
+    table = write(bench, "c.jsonl", doc(1, "first version"), doc(1, "second version"), doc(2, ""))
+    assert counted(bench.read(table)) == (1, 0, 2)
+    path = bench.folder / "rejects.jsonl"
+    path.write_text(path.read_text().replace('"text": ""', '"text": "mended"'))
+    assert counted(bench.read(path)) == (1, 0, 1)
+    reason = f"id '1' belongs to {table}:1; --take-over replaces it"
+    assert bench.rejects()[0]["_reject"]["reason"] == reason
+    assert {i: e.document.text for i, e in bench.store.entries.items()} == {
+        "1": "first version",
+        "2": "mended",
+    }
+    assert counted(bench.read(path, take_over=True)) == (1, 0, 0)
+    assert bench.store.entries["1"].document.text == "second version"
+
+
+def test_another_name_of_the_same_file_is_still_its_own(bench: Bench) -> None:
+    """What tells a rejects file's record is its note alone, not how the user named the file."""
+    path = write(bench, "in/a.jsonl", doc("x", "one"))
+    (bench.folder / "link").symlink_to(bench.folder / "in")
+    bench.read(path)
+    write(bench, "in/a.jsonl", doc("new"), doc("x", "two"))
+    assert counted(bench.read(bench.folder / "link" / "a.jsonl")) == (2, 0, 0)
+
+
 def old_entry(name: str, text: str, source: Source | None) -> Entry:
     return Entry(Document(name, "", text, {}, source), (Passage(text),), "hash of an old version")
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from ingest_bench import Bench, counted, doc
+import os
+from pathlib import Path
 
+import pytest
+from ingest_bench import Bench, counted, doc, write
+
+from ingest.read.source import Options
 from ingest.summary import as_text
 from search.types import Document, Entry, Passage, Source
 
 
 def test_prune_removes_what_is_gone(bench: Bench) -> None:
-    bench(*[doc(i) for i in range(5)])
-    summary = bench(doc(1), doc(3, "changed"), prune=True)
-    assert counted(summary) == (1, 1, 0)
+    bench(*[doc(i) for i in range(6)])
+    summary = bench(doc(1), doc(3, "changed"), doc(5), prune=True)
+    assert counted(summary) == (1, 2, 0)
     assert summary.counts.removed == 3
-    assert set(bench.store.entries) == {"1", "3"}
+    assert set(bench.store.entries) == {"1", "3", "5"}
 
 
 def test_prune_removes_what_a_killed_run_left_half(bench: Bench) -> None:
-    bench(doc("a"), doc("b"))
-    bench.store.half = {"c": Source(str(bench.folder / "in.jsonl"), 9)}
-    assert bench(doc("a"), dry_run=True, prune=True).counts.removed == 2
-    summary = bench(doc("a"), prune=True)
+    bench(doc("a"), doc("b"), doc("c"))
+    bench.store.half = {"d": Source(str(bench.folder / "in.jsonl"), 9)}
+    assert bench(doc("a"), doc("b"), dry_run=True, prune=True).counts.removed == 2
+    summary = bench(doc("a"), doc("b"), prune=True)
     assert summary.problem is None
     assert summary.counts.removed == 2
-    assert list(bench.store.ids()) == ["a"]
+    assert list(bench.store.ids()) == ["a", "b"]
 
 
 def test_prune_removes_only_what_came_from_the_paths_named(bench: Bench) -> None:
@@ -100,6 +105,63 @@ def test_prune_asks_before_it_removes_a_large_share(bench: Bench) -> None:
     assert bench(*[doc(i) for i in range(50)], prune=True).counts.removed == 10
     summary = bench(doc(0), prune=True, force=True)
     assert (summary.problem, summary.counts.removed) == (None, 49)
+
+
+@pytest.mark.parametrize(("stored", "gone", "asks"), [(10, 5, False), (10, 6, True), (1, 1, True)])
+def test_a_handful_is_a_large_share_of_little(
+    bench: Bench, stored: int, gone: int, asks: bool
+) -> None:
+    folder = bench.folder / "docs"
+    (folder / "stays").mkdir(parents=True)
+    write(bench, "docs/stays/empty.jsonl", doc("outside of the input"))
+    for i in range(stored):
+        (folder / f"{i}.txt").write_text(f"text {i}")
+    bench.read(folder, options=Options(exclude=["stays"]))
+    for i in range(gone):
+        (folder / f"{i}.txt").unlink()
+    (folder / "other.txt").write_text("") if gone == stored else None
+    summary = bench.read(folder, prune=True, options=Options(exclude=["stays"]))
+    assert (summary.problem is not None) == asks
+    assert summary.counts.removed == (0 if asks else gone)
+
+
+def test_prune_leaves_what_came_from_a_file_that_is_empty_now(bench: Bench) -> None:
+    table = write(bench, "docs/table.jsonl", *[doc(i) for i in range(8)])
+    for i in range(8):
+        (bench.folder / "docs" / f"{i}.md").write_text(f"text {i}")
+    bench.read(bench.folder / "docs")
+    table.write_text("")
+    (bench.folder / "docs" / "0.md").write_text("")
+    (bench.folder / "docs" / "1.md").unlink()
+    summary = bench.read(bench.folder / "docs", prune=True)
+    assert (summary.problem, summary.counts.removed) == (None, 1)
+    assert len(bench.store.entries) == 15
+
+
+@pytest.mark.parametrize("reading", [{"include": ["*.md"]}, {"exclude": ["*.py", "b.rst"]}])
+def test_prune_leaves_what_came_from_a_file_that_is_left_out_now(
+    bench: Bench, reading: dict[str, list[str]]
+) -> None:
+    (bench.folder / "docs").mkdir()
+    for name in ("a.md", "b.rst", "c.py", "gone.rst"):
+        (bench.folder / "docs" / name).write_text(f"text of {name}")
+    bench.read(bench.folder / "docs")
+    (bench.folder / "docs" / "gone.rst").unlink()
+    summary = bench.read(bench.folder / "docs", prune=True, options=Options(**reading))
+    assert (summary.problem, summary.counts.removed) == (None, 1)
+    assert set(bench.sources().values()) == {"docs/a.md", "docs/b.rst", "docs/c.py"}
+
+
+def test_prune_below_a_folder_whose_name_is_not_utf8(bench: Bench) -> None:
+    folder = Path(os.fsdecode(os.fsencode(bench.folder) + b"/in\xff"))
+    folder.mkdir()
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (folder / name).write_text(f"text of {name}")
+    bench.read(folder)
+    (folder / "a.txt").unlink()
+    summary = bench.read(folder, prune=True, options=Options(exclude=["b.txt"]))
+    assert (summary.problem, summary.counts.removed) == (None, 1)
+    assert {Path(name).name for name in bench.store.entries} == {"b.txt", "c.txt"}
 
 
 def test_prune_removes_nothing_after_a_rejection(bench: Bench) -> None:

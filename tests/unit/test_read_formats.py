@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from read_files import items, records, rejection, whole, write
 
+from ingest.fields import FieldNames, to_document
 from ingest.read import read
 from ingest.read.jsonl import parse
 from ingest.read.source import Meter, Options
 from ingest.read.walk import Skipped, check_inputs
-from ingest.record import Record, Rejection
+from ingest.record import Record, RecordError, Rejection
+from search.types import Document, Source
 
 TWO = [{"id": "1", "text": "one"}, {"id": "2", "text": "two ü"}]
 
@@ -59,6 +61,14 @@ def test_lines_are_named(tmp_path: Path) -> None:
     assert [r.line for r in records(write(tmp_path / "a.jsonl", lines))] == [1, 3]
 
 
+@pytest.mark.parametrize("listed", [["x.pdf"], [], [1, {"a": 2}]])
+def test_a_record_may_have_a_field_called_documents(tmp_path: Path, listed: list[object]) -> None:
+    lines = [{"id": "1", "documents": listed, "text": "one"}, {"id": "2", "text": "two"}]
+    path = write(tmp_path / "a.json", "\n".join(map(json.dumps, lines)))
+    assert [(item.fields, item.line) for item in records(path)] == [(lines[0], 1), (lines[1], 2)]
+    assert records(write(path, json.dumps(lines)))[0].fields == lines[0]
+
+
 def test_a_broken_line_hides_no_other(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", b'{"a": 1}\n{"a": \n{"a": "\xe9"}\n[1]\n"x"\n{"a": 2}')
     found = items(path)
@@ -81,6 +91,17 @@ def test_another_encoding_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "日本".encode("shift-jis"))
     assert whole(path, encoding="shift-jis")[1] == "日本"
     assert "byte 0 or just before it is not valid ascii" in rejection(path, encoding="ascii").reason
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.html", "a.txt", "a.md"])
+def test_a_byte_order_mark_is_right_whatever_encoding_is_named(tmp_path: Path, name: str) -> None:
+    content = "id,text\n1,café" if name == "a.csv" else '{"id": "1", "text": "café"}'
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        path = write(tmp_path / name, content.encode(encoding))
+        for named in ("latin-1", "utf-16", "utf-16-be"):
+            found = str(records(path, encoding=named))
+            assert "café" in found
+            assert "\ufeff" not in found
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
@@ -118,7 +139,8 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.json", "[]"), ("a.jsonl", "\n\n"), ("a.csv", "a,b\n")]
+    ("name", "content"),
+    [("a.json", "[]"), ("b.json", '{"documents": []}'), ("a.jsonl", "\n\n"), ("a.csv", "a,b\n")],
 )
 def test_a_file_without_records_says_so(tmp_path: Path, name: str, content: str) -> None:
     assert rejection(write(tmp_path / name, content)).reason == "the file holds no records"
@@ -156,6 +178,42 @@ def test_an_open_quote_makes_the_file_incomplete(tmp_path: Path) -> None:
     found = rejection(write(tmp_path / "a.csv", 'a,b\n1,"open\n2,3\n4,5\n'))
     assert "open quote" in found.reason
     assert found.incomplete
+
+
+def test_a_name_in_the_header_may_go_over_two_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'id,"text\r\n body",note\r\n1,hello,x\r\n2,again,y\r\n')
+    found = [(item.fields, item.line) for item in records(path)]
+    assert found == [
+        ({"id": 1, "text body": "hello", "note": "x"}, 3),
+        ({"id": 2, "text body": "again", "note": "y"}, 4),
+    ]
+    found_bad = rejection(write(path, 'id,"text\n1,hello\n'))
+    assert "the header cannot be read" in found_bad.reason
+    assert "open quote" in found_bad.reason
+    assert found_bad.incomplete
+
+
+def test_a_row_knows_the_columns_that_are_empty_in_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,Titel,Inhalt,\n1,What,some text,\n2,,longer,\n3,Third,,\n")
+    first, second, third = records(path)
+    assert first.columns == ("id", "Titel", "Inhalt")
+    assert second.fields == {"id": 2, "Inhalt": "longer"}
+    names = FieldNames(title="Titel", text="Inhalt")
+    assert to_document(second, names).document == Document(
+        "2", "", "longer", {}, Source(str(path), 3)
+    )
+    with pytest.raises(RecordError, match="field 'Inhalt' is empty, expected text"):
+        to_document(third, names)
+    with pytest.raises(RecordError, match=r"no field 'Title' .* 'id', 'Titel', 'Inhalt' "):
+        to_document(second, FieldNames(title="Title", text="Inhalt"))
+    named = to_document(second, FieldNames(id="Inhalt", text="Inhalt")).document
+    assert named.metadata == {"id": 2}
+
+
+def test_a_cell_that_is_a_number_can_be_the_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "question,answer\nWhat,42\nPi,3.140\nCode,007\n")
+    texts = [to_document(item, FieldNames()).document.text for item in records(path)]
+    assert texts == ["42", "3.140", "007"]
 
 
 def test_a_header_that_names_a_column_twice(tmp_path: Path) -> None:
@@ -208,6 +266,33 @@ def test_a_note_is_not_wrapped_up_twice(tmp_path: Path) -> None:
     first = rejection(path).reason
     write(path, json.dumps({"_reject": {"reason": first, "file": str(path), "line": 1}}))
     assert rejection(path).reason == first
+
+
+def test_what_is_not_mended_keeps_its_line_and_its_origin(tmp_path: Path) -> None:
+    broken = '{"id": "b", "text": "broken'
+    note = {"reason": "r", "file": "/data/a.jsonl", "line": 2}
+    line = json.dumps({"_reject": note, "_raw": broken})
+    path = tmp_path / "r.jsonl"
+    wrapped = line
+    for number in range(3):  # as earlier versions wrote it, each run around the last
+        found = rejection(write(path, wrapped))
+        assert (found.raw, found.source) == (broken, Source("/data/a.jsonl", 2))
+        assert found.reason.startswith("_raw is not mended yet: broken JSON")
+        assert (found.file, found.line) == (str(path), 1)
+        mended = wrapped.replace("broken", "mended" + "\\" * (2 ** (number + 1) - 1) + '"}')
+        (record,) = records(write(path, mended))
+        assert record.fields == {"id": "b", "text": "mended"}
+        assert record.source == Source("/data/a.jsonl", 2)
+        outer = {"reason": "_raw is not mended yet", "file": str(path), "line": 1}
+        wrapped = json.dumps({"_reject": outer, "_raw": wrapped})
+
+
+def test_a_note_of_a_whole_file_stays_one(tmp_path: Path) -> None:
+    note = {"reason": "broken PDF", "file": "/data/a.pdf", "line": None}
+    path = write(tmp_path / "r.jsonl", json.dumps({"_reject": note}))
+    found = rejection(path)
+    assert found.reason.endswith("/data/a.pdf: broken PDF")
+    assert (found.raw, found.source) == (None, Source("/data/a.pdf", None))
 
 
 def test_numbers_beyond_json_are_read() -> None:

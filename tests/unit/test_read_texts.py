@@ -6,8 +6,12 @@ import gzip
 from pathlib import Path
 
 import pytest
+from ingest_fakes import WordTokenizer
 from read_files import records, rejection, whole, write
 
+from ingest.chunk import Chunker
+from ingest.clean import clean_text
+from ingest.fields import FieldNames, to_document
 from ingest.record import Section
 
 
@@ -53,12 +57,21 @@ def test_front_matter_is_metadata(tmp_path: Path) -> None:
     ]
 
 
+def test_decimals_in_front_matter_are_numbers(tmp_path: Path) -> None:
+    front = "title: 2.10\nrating: 4.5\nlist: [1, 2.5]\n"
+    (record,) = records(write(tmp_path / "a.md", f"---\n{front}---\nbody\n"))
+    found = to_document(record, FieldNames()).document
+    assert (found.title, found.metadata) == ("2.10", {"rating": 4.5, "list": (1, 2.5)})
+    assert isinstance(found.metadata["rating"], float)
+
+
 @pytest.mark.parametrize(
     "front",
     [
         "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]",
         "a: " + "[" * 5000,
         "a: !!int x",
+        "a: !!float x",
         "- no\n- mapping",
         "a: b: c",
     ],
@@ -96,6 +109,53 @@ def test_sections_say_where_they_stand(tmp_path: Path) -> None:
         ("H 1 q", None, "H 1"),
         ("I r", None, "I"),
     ]
+
+
+CODE = "L\n    L\n\n    L\n\n\nL\n\n\n\n\tL\nL\n \n\n\nL\nL\n\nL"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "indent", "after"),
+    [
+        ("a.md", "# L\n\n```python\n", "", "\n```\n\nL\n"),
+        ("a.md", "---\na: b\n---\nL\n\n```\n\n\n\n", "", "\n\n```\n# L\n"),
+        ("a.md", "- L\n\n  ~~~\n\n", "  ", "\n\n\n  ~~~\n\n  L\n"),
+        ("a.md", "L\n\n", "    ", "\n\n\n\nL\n"),
+        ("a.txt", "\n", "", "\n"),
+        ("a.txt", " \n\t\n\n", " ", "\n\n\nL"),
+    ],
+)
+def test_a_passage_says_its_line_in_the_file(
+    tmp_path: Path, name: str, before: str, indent: str, after: str
+) -> None:
+    code = "\n".join(indent + line if line.strip() else line for line in CODE.splitlines())
+    lines = f"{before}{code}{after}".split("\n")
+    content = "\n".join(line.replace("L", f"L{n}") for n, line in enumerate(lines, 1))
+    (record,) = records(write(tmp_path / name, content))
+    cleaned = to_document(record, FieldNames())
+    places = {
+        int(passage.text.split()[0].removeprefix("L")): passage.location
+        for passage in Chunker(Short(), 0, "en").passages(cleaned)
+    }
+    assert len(places) > 3
+    assert {line: place and place.line for line, place in places.items()} == {n: n for n in places}
+
+
+class Short(WordTokenizer):
+    """A passage holds two words."""
+
+    max_passage_tokens = 2
+
+
+def test_cutting_code_at_long_gaps_changes_no_text(tmp_path: Path) -> None:
+    code = "def a():\n    x\n\n    y\n\n\n\n\tdef  b():\n \n \u00a0\n    z"
+    (record,) = records(write(tmp_path / "a.md", f"```\n\n\n{code}\n\n\n```\n"))
+    assert to_document(record, FieldNames()).document.text == clean_text(code, plain=True)
+    assert record.whole is not None
+    assert [part.line for part in record.whole.sections] == [4, 11, 14]
+    (record,) = records(write(tmp_path / "b.md", "```\nx\n\ny\n```\n"))
+    assert record.whole is not None
+    assert record.whole.sections == (Section("x\n\ny\n", 2),)  # as before: so is its hash
 
 
 @pytest.mark.parametrize(
@@ -180,6 +240,91 @@ def test_docx(tmp_path: Path) -> None:
     assert {section.heading for section in record.whole.sections} == {"Heading"}
     broken = write(tmp_path / "b.docx", b"PK\x03\x04nonsense")
     assert "broken DOCX" in rejection(broken).reason
+
+
+W = "xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/2006/main'"
+TABLE_OF_CONTENTS = (
+    "<w:sdt><w:sdtPr><w:docPartObj><w:docPartGallery w:val='Table of Contents'/></w:docPartObj>"
+    "</w:sdtPr><w:sdtContent><w:p><w:r><w:t>Heading 3</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+)
+BOX = "<w:r><w:pict><w:txbxContent><w:p>{}</w:p></w:txbxContent></w:pict><w:t>{}</w:t></w:r>"
+
+
+def run(text: str) -> str:
+    return f"<w:r><w:rPr><w:b/></w:rPr><w:t>{text}</w:t></w:r>"
+
+
+def paragraph(content: str, style: str = "") -> str:
+    properties = f"<w:pPr><w:pStyle w:val='{style}'/><w:tabs><w:tab/></w:tabs></w:pPr>"
+    return f"<w:p>{properties if style else ''}{content}</w:p>"
+
+
+def table(*rows: str) -> str:
+    return f"<w:tbl><w:tblPr/>{''.join(f'<w:tr>{row}</w:tr>' for row in rows)}</w:tbl>"
+
+
+def cell(content: str, properties: str = "") -> str:
+    return f"<w:tc><w:tcPr>{properties}</w:tcPr>{content}</w:tc>"
+
+
+def control(content: str) -> str:
+    return f"<w:sdt><w:sdtPr/><w:sdtContent>{content}</w:sdtContent></w:sdt>"
+
+
+def words(*names: str) -> str:
+    return "".join(paragraph(run(name)) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (control(words("a") + control(words("b")) + table(cell(words("c")))), "a b c"),
+        (paragraph(f"{run('a ')}<w:ins>{run('b ')}</w:ins><w:del>{run('no')}</w:del>"), "a b"),
+        (paragraph(f"<w:moveFrom>{run('no')}</w:moveFrom><w:moveTo>{run('a')}</w:moveTo>"), "a"),
+        (paragraph(f"{control(run('a '))}<w:smartTag>{run('b')}</w:smartTag>{run('c')}"), "a bc"),
+        (paragraph(f"<w:hyperlink>{run('a')}</w:hyperlink><w:r><w:tab/><w:t>b</w:t></w:r>"), "a b"),
+        (paragraph(BOX.format(run("no"), "a")), "a"),
+        (f"<!-- no -->{TABLE_OF_CONTENTS}{words('a')}", "a"),
+        (
+            table(cell(words("a") + table(cell(words("b")) + cell(words("c"))) + words("d"))),
+            "a b c d",
+        ),
+        (table(cell(words("a"), "<w:gridSpan w:val='3'/>"), cell(words("b")) * 3), "a b b b"),
+        (
+            table(
+                cell(words("a"), "<w:vMerge w:val='restart'/>") + cell(words("b")),
+                *(cell(words(""), "<w:vMerge/>") + cell(words(name)) for name in "cd"),
+            ),
+            "a b c d",
+        ),
+        (table(control(cell(words("a")))) + f"<w:customXml>{words('b')}</w:customXml>", "a b"),
+    ],
+)
+def test_docx_text_wherever_it_stands(tmp_path: Path, body: str, expected: str) -> None:
+    docx_of(tmp_path / "a.docx", body)
+    assert squeeze(whole(tmp_path / "a.docx")[1]) == expected
+
+
+def test_docx_headings_in_content_controls(tmp_path: Path) -> None:
+    heading = control(paragraph(run("Head"), "Heading1"))
+    docx_of(
+        tmp_path / "a.docx", table(cell(paragraph(run("cell"), "Title"))) + heading + words("b")
+    )
+    assert whole(tmp_path / "a.docx")[0] == "Head"
+    (record,) = records(tmp_path / "a.docx")
+    assert record.whole is not None
+    assert [part.heading for part in record.whole.sections] == ["", "Head", "Head"]
+
+
+def docx_of(path: Path, body: str) -> None:
+    """A Word file with this in its body."""
+    docx = pytest.importorskip("docx", reason="the extra 'docx' is not installed")
+    from docx.oxml import parse_xml
+
+    document = docx.Document()
+    for element in reversed(parse_xml(f"<w:body {W}>{body}</w:body>")):
+        document.element.body.insert(0, element)
+    document.save(str(path))
 
 
 def pdf_of(text: str, title: str = "") -> bytes:

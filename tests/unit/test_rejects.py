@@ -71,6 +71,28 @@ def test_a_record_read_back_keeps_its_source(tmp_path: Path) -> None:
     assert record.source == Source("/data/a.jsonl", 7)
 
 
+def test_what_is_rejected_again_is_written_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    rejects = Rejects(path)
+    source = Source("/data/a.jsonl", 7)
+    rejects.add(Rejection("broken JSON", "a.jsonl", 7, raw='{"id": ', source=source))
+    rejects.add(Rejection("broken PDF", "a.pdf", source=Source("/data/a.pdf")))
+    rejects.close()
+    runs = []
+    for _ in range(3):
+        rejects = Rejects(path)
+        for item in read([str(path)], Options(), Skipped()):
+            assert isinstance(item, Rejection)
+            rejects.add(item)
+        rejects.close()
+        runs.append(path.read_text())
+    assert runs[0] == runs[1] == runs[2]
+    assert [json.loads(line)["_reject"]["file"] for line in runs[2].splitlines()] == [
+        "/data/a.jsonl",
+        "/data/a.pdf",
+    ]
+
+
 def test_a_full_disk_for_temporary_files_is_said_in_a_line() -> None:
     def claim_many(seen: Seen) -> None:
         for number in range(10_000):

@@ -93,7 +93,8 @@ def test_of_a_word_that_is_too_long_its_beginning_is_readable() -> None:
     encoder = PairEncoder(tokenizer, 16, 4)
     for query in ("pneumonoultramicroscopic", "心" * 20, "ab-cd/ef" * 3):
         read = encoder.readable(query)
-        assert read and query.startswith(read)
+        assert read
+        assert query.startswith(read)
         assert len(tokenizer.encode([read])[0].ids) <= 6 < len(tokenizer.encode([query])[0].ids)
     words = encoder.readable("cardiomyopathies pneumonoultramicroscopic again")
     assert words == "cardiomyopathies"  # no half of a word

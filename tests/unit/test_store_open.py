@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 import config
 import search.embed
 from search.errors import StoreError
-from search.store import DEFAULT_PATH
+from search.store import DEFAULT_PATH, metadata_from_json
 from search.store.open import open_store
 from search.store.sqlite import SqliteStore
 from search.store.sqlite.connection import translate_errors
@@ -62,6 +64,22 @@ def test_a_hint_names_the_store_where_it_is_not_the_default_one(tmp_path: Path) 
     )
     with pytest.raises(StoreError, match=r"; `two-stage ingest --verify` says where\. Restore"):
         fail(DEFAULT_PATH)
+    with pytest.raises(StoreError, match=r"run `two-stage ingest --repair`, then"):
+        metadata_from_json("a", "{")
+
+
+def test_damaged_metadata_is_mended_in_the_store_in_use(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with closing(SqliteStore(path, Lengths(), create=True)) as store:
+        store.put([Entry(Document("a", "", "x"), (Passage("x"),), "1")])
+        connection = apsw.Connection(str(path))
+        connection.execute("UPDATE documents SET metadata = '{'")
+        connection.close()
+        advice = re.escape(f"run `two-stage ingest --repair --store {path}`, then")
+        with pytest.raises(StoreError, match=advice):
+            store.get("a")
+        with pytest.raises(StoreError, match=advice):
+            store.retrieve("x", 1, mode="near_text")
 
 
 def test_what_keeps_a_store_from_being_opened_is_not_left_to_verify(tmp_path: Path) -> None:

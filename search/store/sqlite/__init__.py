@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 import apsw
 
-from search.errors import StoreError, StoreMissing, StoreUnavailable
+from search.errors import StoreUnavailable
 from search.store import DEFAULT_SAMPLE, Embedder, metadata_from_json, unknown_document
 from search.store.fusion import relative_score_fusion
 from search.store.sqlite import integrity, rankings, schema, writing
 from search.store.sqlite.connection import (
     Readers,
+    check_path,
     connect,
     load_vector_functions,
     transaction,
@@ -101,8 +102,6 @@ class SqliteStore:
         self._language = language
         self._lock = RLock()
         check_path(path)
-        if not create and not path.is_file():
-            raise StoreMissing(schema.missing(path))
         self._memory = Memory()
         self._readers = Readers(path, self._prepare_reader, self._memory.forget)
         self._writer = connect(path, create=True) if create else None
@@ -189,7 +188,7 @@ class SqliteStore:
             return StoredDocument(
                 document_id,
                 title,
-                metadata_from_json(document_id, metadata),
+                metadata_from_json(document_id, metadata, self._path),
                 rankings.source_of(*source),
                 content_hash,
                 tuple(
@@ -218,7 +217,7 @@ class SqliteStore:
         asked = Query(vector, terms, filters)
         weight = self._alpha if alpha is None else alpha
         return self._readers.read(
-            lambda connection: _ranked(connection, self._memory, asked, k, weight)
+            lambda connection: _ranked(connection, self._memory, asked, k, weight, self._path)
         )
 
     def unreadable(self, query: str) -> str | None:
@@ -236,14 +235,14 @@ class SqliteStore:
         return found or integrity.strange_vectors(self._sample(sample), self._embedder)
 
     def repair(self) -> list[Fault]:
-        """Embed again what has no vector or a wrong one, and make the word index anew if need be.
+        """Embed again what has no vector or a wrong one, and make indexes anew if need be.
 
         Documents whose text or metadata is lost are marked, so that an ingest stores them again.
         """
         dimensions = self._embedder.info.dimensions
         with self._writing() as connection:
+            integrity.rebuild_indexes(connection, self._language)
             integrity.mark_damaged(connection, dimensions)
-            integrity.rebuild_words(connection)
         every = bool(integrity.strange_vectors(self._sample(DEFAULT_SAMPLE), self._embedder))
         lacking = self._readers.read(
             lambda connection: integrity.without_vectors(connection, dimensions, every=every)
@@ -313,7 +312,7 @@ def _fields(connection: apsw.Connection) -> Mapping[str, frozenset[Kind]]:
 
 
 def _ranked(
-    connection: apsw.Connection, memory: Memory, query: Query, k: int, alpha: float
+    connection: apsw.Connection, memory: Memory, query: Query, k: int, alpha: float, store: Path
 ) -> list[Candidate]:
     """By both rankings, fused, or by the one that has something to go by."""
     both = query.vector is not None and query.terms is not None
@@ -324,16 +323,4 @@ def _ranked(
     best = list(scores.items())[:k]
     cosine |= read.cosines_of([key for key, _ in best if key not in cosine])
     bm25 |= read.bm25_of([key for key, _ in best if key not in bm25])
-    return rankings.candidates(connection, best, cosine, bm25, scores if both else {})
-
-
-def check_path(path: Path) -> None:
-    """StoreError for what is no file, and cannot become one."""
-    if path.name == ":memory:":
-        raise StoreError("a store is a file, and :memory: is none: set `store` to a file's path")
-    if path.is_dir():
-        raise StoreError(
-            f"{path} is a folder: set `store` to a file in it, such as {path}/store.db"
-        )
-    if path.exists() and not path.is_file():
-        raise StoreError(f"{path} is not a regular file: set `store` to a file's path")
+    return rankings.candidates(connection, best, cosine, bm25, scores if both else {}, store)

@@ -16,8 +16,9 @@ from typing import TypeVar
 import apsw
 import sqlite_vec
 
-from search.errors import StoreError, StoreUnavailable
+from search.errors import StoreError, StoreMissing, StoreUnavailable
 from search.store import store_flag
+from search.store.sqlite.writing import is_encodable
 
 BUSY_TIMEOUT_MS = 30_000
 # A vector of 384 floats takes 1.5 KB: large pages waste less and scan faster than 4 KB ones.
@@ -35,6 +36,30 @@ _UNAVAILABLE: dict[type[apsw.Error], str] = {
     apsw.PermissionsError: "cannot be accessed; check the file's permissions",
     apsw.IOError: "cannot be read or written; check the disk",
 }
+
+
+def check_path(path: Path) -> None:
+    """StoreError for what is no file, and cannot become one."""
+    if not is_encodable(str(path)):
+        raise StoreError(
+            f"{path} is no valid UTF-8, which the name of a store must be: set `store` to another "
+            "path, or rename the folder"
+        )
+    if path.name == ":memory:":
+        raise StoreError("a store is a file, and :memory: is none: set `store` to a file's path")
+    if path.is_dir():
+        raise StoreError(
+            f"{path} is a folder: set `store` to a file in it, such as {path}/store.db"
+        )
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is not a regular file: set `store` to a file's path")
+
+
+def missing(path: Path) -> StoreMissing:
+    """What to tell someone who searches before there is a store."""
+    return StoreMissing(
+        f"there is no store at {path} yet: run `two-stage ingest PATH{store_flag(path)}` first"
+    )
 
 
 @contextmanager
@@ -181,17 +206,20 @@ class Readers:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """A connection; `frozen` is the state of a file that SQLite reads without locking it."""
+    """A connection to the file that was there; `frozen` says that SQLite reads it without locks."""
 
     connection: apsw.Connection
-    frozen: _State | None
+    state: _State
+    frozen: bool = False
 
     def is_unchanged(self, path: Path) -> bool:
-        """Whether all that was read belongs together. SQLite sees to that where it can lock.
+        """Whether all that was read belongs together, and to the file that is there now.
 
-        A writer makes its log before anything else, and only later writes to the file itself.
+        Where it can lock, SQLite sees to the first. Where not: a writer makes its log before
+        anything else, and only later writes to the file itself.
         """
-        return self.frozen is None or self.frozen == _State.of(path)
+        now = _State.of(path)
+        return now == self.state if self.frozen else now.file == self.state.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,33 +227,38 @@ class _State:
     """What every write changes."""
 
     log: bool
-    inode: int
+    file: tuple[int, int]  # device and inode: another file of the same name has others
     size: int
     modified_ns: int
 
     @classmethod
     def of(cls, path: Path) -> _State:
-        log = _log(path).exists()
+        log = _has_log(path)
         try:
             status = path.stat()
         except OSError:  # it has been removed, which is a change, too
-            return cls(log, 0, 0, 0)
-        return cls(log, status.st_ino, status.st_size, status.st_mtime_ns)
+            return cls(log, (0, 0), 0, 0)
+        file = (status.st_dev, status.st_ino)
+        return cls(log, file, status.st_size, status.st_mtime_ns)
 
 
 def _open_reader(path: Path) -> _Reader:
     """In a folder where WAL's shared memory cannot be made, the file is read without locks."""
+    if not path.is_file():
+        raise missing(path)
     try:
-        return _Reader(connect(path, read_only=True), None)
+        # The state first: a file put in its place meanwhile is then taken for a change.
+        state = _State.of(path)
+        return _Reader(connect(path, read_only=True), state)
     except StoreUnavailable as error:
         no_shared_memory = isinstance(error.__cause__, apsw.CantOpenError | apsw.ReadOnlyError)
-        if not no_shared_memory or not path.is_file() or _log(path).exists():
+        if not no_shared_memory or _has_log(path):
             raise
     with translate_errors(path, opening=True):
         state = _State.of(path)
         uri = f"{path.absolute().as_uri()}?immutable=1"
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        return _Reader(_configured(apsw.Connection(uri, flags=flags)), state)
+        return _Reader(_configured(apsw.Connection(uri, flags=flags)), state, frozen=True)
 
 
 def _configured(connection: apsw.Connection, *, writable: bool = False) -> apsw.Connection:
@@ -258,6 +291,14 @@ def _to_wal(connection: apsw.Connection) -> None:
 
 def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
+
+
+def _has_log(path: Path) -> bool:
+    """Whether something was written that may not be in the file yet: an empty log is left over."""
+    try:
+        return _log(path).stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import apsw
 import numpy as np
 
 from search.store import Embedder
+from search.store.sqlite import schema
 from search.store.sqlite.writing import embed, index_words, is_unit_vector, text_hash_of
 from search.types import Fault, passage_input
 
@@ -77,12 +79,8 @@ def faults(connection: apsw.Connection, dimensions: int) -> list[Fault]:
     """What the tables themselves tell; every text is compared with its hash."""
     found = _Found()
     try:
-        # FTS5 notices here that another connection has written; the check alone would take its
-        # own memory of the index for the truth, and call the index corrupt.
-        connection.execute("SELECT rowid FROM words LIMIT 1").fetchone()
-        for (line,) in connection.execute("PRAGMA integrity_check"):
-            if line != "ok":
-                found.add(f"SQLite: {line}")
+        for line in _complaints(connection):
+            found.add(f"SQLite: {line}")
         for queries in (_ORPHANS, _WORDS, _DOCUMENTS):
             for reason, query in queries.items():
                 for (document_id,) in connection.execute(query):
@@ -143,11 +141,17 @@ def mark_damaged(connection: apsw.Connection, dimensions: int) -> None:
     )
 
 
-def rebuild_words(connection: apsw.Connection) -> None:
-    """Make the word index anew when it lacks a passage, or has one too many."""
-    if not any(connection.execute(query).fetchone() for query in _WORDS.values()):
+def rebuild_indexes(connection: apsw.Connection, language: str) -> None:
+    """Make anew what SQLite finds at fault; and the word index also when it lacks a passage, or has
+    one too many.
+    """
+    if list(_complaints(connection)):
+        with suppress(apsw.ConstraintError):  # what should be there once is there twice
+            connection.execute("REINDEX")
+    if _words_are_whole(connection):
         return
-    connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+    connection.execute("DROP TABLE IF EXISTS words")
+    schema.make_words(connection, language)
     for key, _, title, text, _, _ in connection.execute(_PASSAGES.format(where="")):
         index_words(connection, key, title.decode(errors="replace"), text.decode(errors="replace"))
 
@@ -156,13 +160,14 @@ def without_vectors(
     connection: apsw.Connection, dimensions: int, *, every: bool
 ) -> dict[int, tuple[bytes, str]]:
     """Key → (hash, embedded text) of the passages to be embedded again: `every` one, or those
-    whose vector is missing, or no vector at all.
+    whose vector is missing, or no vector at all. Passages whose text was altered are left out.
     """
     wanted = {key for why, key, _ in _bad_passages(connection, dimensions) if why != _ALTERED}
     return {
         key: (text_hash, _input(title, text).decode(errors="replace"))
         for key, _, title, text, text_hash, _ in connection.execute(_PASSAGES.format(where=""))
-        if every or key in wanted
+        # The vector of another text would be taken for this one's, once that is stored again.
+        if (every or key in wanted) and text_hash == text_hash_of(_input(title, text))
     }
 
 
@@ -183,6 +188,25 @@ def put_vectors(connection: apsw.Connection, vectors: Iterable[tuple[int, bytes]
         "INSERT OR REPLACE INTO vectors SELECT ?1, ?2 WHERE ?1 IN (SELECT key FROM passages)",
         vectors,
     )
+
+
+def _complaints(connection: apsw.Connection) -> Iterator[str]:
+    """What SQLite and FTS5 say of the file."""
+    # FTS5 notices here that another connection has written; the check alone would take its own
+    # memory of the index for the truth, and call the index corrupt.
+    with suppress(apsw.CorruptError, apsw.SQLError):
+        connection.execute("SELECT rowid FROM words LIMIT 1").fetchone()
+    for (line,) in connection.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield line
+
+
+def _words_are_whole(connection: apsw.Connection) -> bool:
+    try:
+        connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        return not any(connection.execute(query).fetchone() for query in _WORDS.values())
+    except (apsw.CorruptError, apsw.SQLError):  # the latter where a table of the index is missing
+        return False
 
 
 def _bad_passages(connection: apsw.Connection, dimensions: int) -> Iterator[tuple[str, int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import apsw
 import numpy as np
@@ -113,6 +114,7 @@ def candidates(
     cosine: Mapping[int, float],
     words: Mapping[int, float],
     fused: Mapping[int, float],
+    store: Path,
 ) -> list[Candidate]:
     """The passages behind these keys, in the order given, with what each ranking says of them."""
     wanted = json.dumps([key for key, _ in scores])
@@ -125,7 +127,7 @@ def candidates(
             passage=text,
             score=score,
             rank=rank,
-            metadata=metadata_from_json(document_id, metadata),
+            metadata=metadata_from_json(document_id, metadata, store),
             source=source_of(*origin[:2]),
             location=location_of(*origin[2:]),
             cosine=cosine.get(key),

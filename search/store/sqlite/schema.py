@@ -9,9 +9,8 @@ from typing import Any
 
 import apsw
 
-from search.errors import ModelMismatch, StoreError, StoreMissing
-from search.store import store_flag
-from search.store.sqlite.connection import transaction
+from search.errors import ModelMismatch, StoreError
+from search.store.sqlite.connection import missing, transaction
 from search.store.sqlite.expressions import tokenizer
 from search.types import EmbeddingInfo
 
@@ -112,7 +111,7 @@ def verify(
 ) -> None:
     """Raise unless this version reads the store, and `embedding` has filled it in `language`."""
     if _is_empty(connection):
-        raise StoreMissing(missing(path))
+        raise missing(path)
     if _application_id(connection) != APPLICATION_ID:
         raise StoreError(
             f"{path} is an SQLite file, but not a store of this project; set `store` elsewhere"
@@ -156,13 +155,14 @@ def read_embedding(connection: apsw.Connection, path: Path) -> EmbeddingInfo:
         ) from None
 
 
-def missing(path: Path) -> str:
-    """What to tell someone who searches before there is a store."""
-    return f"there is no store at {path} yet: run `two-stage ingest PATH{store_flag(path)}` first"
+def make_words(connection: apsw.Connection, language: str) -> None:
+    """An empty word index."""
+    connection.execute(WORDS.format(tokenizer=tokenizer(language)))
 
 
 def _create(connection: apsw.Connection, embedding: EmbeddingInfo, language: str) -> None:
-    connection.execute(TABLES + WORDS.format(tokenizer=tokenizer(language)))
+    connection.execute(TABLES)
+    make_words(connection, language)
     connection.execute(
         "INSERT INTO properties VALUES ('embedding', ?), ('language', ?)",
         (json.dumps(asdict(embedding)), language),
