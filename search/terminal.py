@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,7 +101,6 @@ def run_command(
     name: str,
     body: Callable[[], int],
     interrupted: str = "interrupted",
-    interrupted_status: int = INTERRUPTED,
 ) -> int:
     """Run a command; its exit status. What a user can cause or meet ends as one message.
 
@@ -119,7 +120,7 @@ def run_command(
             status = error.exit_status
         except KeyboardInterrupt:
             say(f"{name}: {interrupted}")
-            status = interrupted_status
+            status = INTERRUPTED
         except SystemExit as stop:  # argparse, which has said why
             status = stop.code if isinstance(stop.code, int) else 1
         sys.stdout.flush()
@@ -129,6 +130,29 @@ def run_command(
             say(f"{name}: the output cannot be written: {cause.strerror}")
             status = status or 1
     return status
+
+
+@contextmanager
+def ending_at_once(name: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process without waiting for threads that cannot be stopped.
+
+    Those of a model that is loaded may abort where the interpreter ends before them, and one waits
+    for a client's next line. The first process of a container has no default for SIGTERM, and would
+    be killed in the end. While it serves HTTP, uvicorn has handlers of its own, and raises the
+    signal again when all has been answered.
+    """
+
+    def end(*_: object) -> None:
+        with suppress(OSError):
+            os.write(2, f"{name}: stopped\n".encode())
+        os._exit(0)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_own_config() -> None:

@@ -28,8 +28,10 @@ def run_search(searcher: Searcher, query: str, arguments: Mapping[str, Any]) -> 
     return ranking
 
 
-def conditions(filters: Iterable[str | Condition]) -> tuple[Condition, ...]:
-    """Filters as `--where` takes them, or as `Searcher.search` does. Raises InputError."""
+def conditions(filters: str | Condition | Iterable[str | Condition]) -> tuple[Condition, ...]:
+    """One filter or several, as `--where` or `Searcher.search` takes them. Raises InputError."""
+    if isinstance(filters, str | Condition):
+        filters = (filters,)
     return tuple(
         condition
         for found in filters

@@ -7,7 +7,7 @@ to be allowed this module: `Pipeline.loads(text, allowed_modules=["search.integr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -39,8 +39,8 @@ class TwoStageRetriever:
     """The documents that answer a query, best first, each as its best passage.
 
     `settings` are what `Searcher.open` takes, such as `{"store": "notes.db"}`; `search_kwargs` what
-    `Searcher.search` does. `top_k` is how many (None: as the settings say). `close()` releases the
-    store.
+    `Searcher.search` does. `top_k` is how many (None: as the settings say). What is given to `run`
+    wins over all of these. `close()` releases the store.
     """
 
     def __init__(
@@ -89,10 +89,14 @@ class TwoStageRetriever:
     ) -> dict[str, list[Document]]:
         """The documents; `filters` and `top_k` of None are those given to the component."""
         arguments = {
-            "limit": self.top_k if top_k is None else top_k,
-            "filters": conditions(self.filters if filters is None else filters),
+            "limit": self.top_k,
+            "filters": conditions(self.filters),
             **self.search_kwargs,
         }
+        if top_k is not None:
+            arguments["limit"] = top_k
+        if filters is not None:
+            arguments["filters"] = conditions(filters)
         ranking = run_search(self._open(), query, arguments)
         documents = [
             Document(
@@ -192,17 +196,23 @@ def conditions(filters: dict[str, Any] | None) -> tuple[Condition, ...]:
 
     Raises InputError for anything else. Unlike Haystack's, `!=` needs the field to be there.
     """
-    if not filters:
-        return ()
-    if filters.get("operator") == "AND":
-        return tuple(found for below in filters["conditions"] for found in conditions(below))
-    operator, value = _OPERATORS.get(filters.get("operator", "")), filters.get("value")
-    if operator is None or "field" not in filters or not isinstance(value, Scalar):
-        raise InputError(
-            f"the filter {filters!r} cannot be used: expected a comparison of one field by "
-            f"{' '.join(_OPERATORS)} with a text, number or boolean, or such joined by AND"
-        )
-    return (Condition(filters["field"].removeprefix("meta."), operator, value),)
+    return tuple(_conditions(filters)) if filters else ()
+
+
+def _conditions(filters: object) -> Iterator[Condition]:
+    match filters:
+        case {"operator": "AND", "conditions": [*joined]}:
+            for below in joined:
+                yield from _conditions(below)
+        case {"operator": str(operator), "field": str(field), "value": value} if (
+            operator in _OPERATORS and isinstance(value, Scalar)
+        ):
+            yield Condition(field.removeprefix("meta."), _OPERATORS[operator], value)
+        case _:
+            raise InputError(
+                f"the filter {filters!r} cannot be used: expected a comparison of one field by "
+                f"{' '.join(_OPERATORS)} with a text, number or boolean, or such joined by AND"
+            )
 
 
 def _reranked(document: Document, meta: dict[str, Any]) -> Document:

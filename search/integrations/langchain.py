@@ -16,9 +16,14 @@ from search.rerank import CrossEncoder
 from search.searcher import Searcher
 
 try:
-    from langchain_core.callbacks import CallbackManagerForRetrieverRun, Callbacks
+    from langchain_core.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+        Callbacks,
+    )
     from langchain_core.documents import BaseDocumentCompressor, Document
     from langchain_core.retrievers import BaseRetriever
+    from langchain_core.runnables.config import run_in_executor
 except ModuleNotFoundError as error:
     raise MissingExtra(error.name or "langchain_core", "langchain", "the integration") from None
 
@@ -27,7 +32,7 @@ class TwoStageRetriever(BaseRetriever):
     """The documents that answer a query, best first, each as its best passage.
 
     `k` is how many (None: as the settings say); `search_kwargs` are arguments of `Searcher.search`,
-    where `filters` may be text, such as `["year>=2020"]`. Both can be given to `invoke`, too.
+    where `filters` may be text, such as `["year>=2020"]`. What is given to `invoke` wins over both.
     """
 
     searcher: Searcher
@@ -42,8 +47,9 @@ class TwoStageRetriever(BaseRetriever):
         k: int | None = None,
         **search_kwargs: Any,
     ) -> list[Document]:
-        limit = self.k if k is None else k
-        arguments = {"limit": limit, **self.search_kwargs, **search_kwargs}
+        arguments = {"limit": self.k, **self.search_kwargs, **search_kwargs}
+        if k is not None:
+            arguments["limit"] = k
         ranking = run_search(self.searcher, query, arguments)
         return [
             Document(
@@ -51,6 +57,13 @@ class TwoStageRetriever(BaseRetriever):
             )
             for hit in ranking.hits
         ]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **search_kwargs: Any
+    ) -> list[Document]:
+        """LangChain's own passes no arguments on."""
+        search, manager = self._get_relevant_documents, run_manager.get_sync()
+        return await run_in_executor(None, search, query, run_manager=manager, **search_kwargs)
 
 
 class CrossEncoderRerank(BaseDocumentCompressor):

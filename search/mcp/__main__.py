@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from search.terminal import forget_current_folder, run_command, say, utf8
+from search.terminal import ending_at_once, forget_current_folder, run_command, say, utf8
 
 if __name__ == "__main__":
     forget_current_folder()
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from ingest.add import Adder
     from search.searcher import Searcher
 
-PROG = "python -m search.mcp"
+NAME = "search.mcp"
+PROG = f"python -m {NAME}"
 EPILOG = """\
 A client starts it, and speaks with it by standard input and output. In the client's settings, with
 whole paths, as a client may stand anywhere:
@@ -73,12 +73,8 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run the server until it is stopped; returns the exit status."""
-    return run_command(
-        "search.mcp",
-        lambda: run(build_parser(prog).parse_args(arguments)),
-        interrupted="stopped",
-        interrupted_status=0,
-    )
+    with ending_at_once(NAME):
+        return run_command(NAME, lambda: run(build_parser(prog).parse_args(arguments)))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,9 +87,7 @@ def run(args: argparse.Namespace) -> int:
     with opened(settings, args.allow_writes) as (searcher, adder):
         server = build_server(searcher, args.about, adder)
         if sys.stdin.isatty():
-            say("search.mcp: waiting for a client on standard input (--help shows how to set one)")
-        # The thread that waits for the client's next line could not be interrupted by Python's own.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+            say(f"{NAME}: waiting for a client on standard input (--help shows how to set one)")
         server.run("stdio")
     return 0
 
@@ -108,18 +102,17 @@ def serve_http(args: argparse.Namespace, settings: config.Settings) -> None:
     from search.serve.keys import Access
     from search.serve.listening import bind, url
 
-    access = Access.at(args.host, settings.serve)
-    listener = bind(args.host, args.port)
-
     def may_write(headers: Mapping[str, str] | None) -> bool:
         return access.may_write(access.admit("POST", http.PATH, headers or {}))
 
-    with opened(settings, args.allow_writes) as (searcher, adder):
-        server = build_server(searcher, args.about, adder, may_write)
-        port = listener.getsockname()[1]
-        listener.listen()  # so that who reads the next line may call at once
-        print(f"search.mcp: listening on {url((args.host, port))}{http.PATH}", flush=True)
-        http.serve(server, listener, access, settings.serve)
+    with bind(args.host, args.port) as listener:
+        bound = listener.getsockname()
+        access = Access.at(bound[0], settings.serve)  # a name such as localhost says too little
+        with opened(settings, args.allow_writes) as (searcher, adder):
+            server = build_server(searcher, args.about, adder, may_write)
+            listener.listen()  # so that who reads the next line may call at once
+            print(f"{NAME}: listening on {url(bound)}{http.PATH}", flush=True)
+            http.serve(server, listener, access, settings.serve)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -31,12 +30,11 @@ def serve(
         json_response=True,
         stateless_http=True,
         max_request_body_size=settings.max_body_bytes,
-        transport_security=protection(settings),
+        transport_security=protection(settings, listener.getsockname()[0]),
     )
     guarded = Guarded(app, access)
     options = uvicorn.Config(guarded, log_level="warning", timeout_graceful_shutdown=STOP_SECONDS)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it once more when all has been answered
-        uvicorn.Server(options).run(sockets=[listener])
+    uvicorn.Server(options).run(sockets=[listener])
 
 
 class Guarded:
@@ -57,12 +55,13 @@ class Guarded:
         await answer(scope, receive, send)
 
 
-def protection(settings: ServeSettings) -> TransportSecuritySettings:
+def protection(settings: ServeSettings, bound: str) -> TransportSecuritySettings:
     """The SDK's own protection from DNS rebinding; a server with keys needs none.
 
-    A page that leads here under a name of its own has no key.
+    A page that leads here under a name of its own has no key. `bound` is the address that the
+    server listens on, which may be another one of this machine's own, such as 127.0.0.2.
     """
-    names = [*LOOPBACK, *settings.hosts]
+    names = [*LOOPBACK, f"[{bound}]" if ":" in bound else bound, *settings.hosts]
     hosts = [host for name in names for host in (name, f"{name}:*")]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=not settings.keys or bool(settings.hosts),

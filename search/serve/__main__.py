@@ -13,11 +13,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from search.terminal import forget_current_folder, run_command
+from search.terminal import ending_at_once, forget_current_folder, run_command
 
 if __name__ == "__main__":
     forget_current_folder()
@@ -37,6 +37,9 @@ FINISH_SECONDS = 6
 """What runs may finish in so long; documents that come in are cut off a little earlier."""
 STOP_SECONDS = 9.5
 """The process is gone by then, even if a batch of the model is still running."""
+MAX_HEAD_BYTES = 256 << 10
+"""A request's line and headers: 20,000 characters of a query take 12 bytes each in an address. So
+much is kept at most for a connection whose headers have not all come."""
 EPILOG = """\
 There is a page for people at /, and the API is described at /docs. On this machine alone nobody is
 asked for a key; elsewhere there have to be some, each with a name and `read` or `write`:
@@ -82,7 +85,7 @@ def build_parser(prog: str = PROG) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Run the service until it is stopped; returns the exit status."""
-    with ending_at_once():
+    with ending_at_once(NAME):
         return run_command(NAME, lambda: start(build_parser(prog).parse_args(arguments)))
 
 
@@ -135,34 +138,13 @@ def run(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 timeout_graceful_shutdown=FINISH_SECONDS,
             )
         )
         threading.Thread(target=stop_in_time, args=(server, service), daemon=True).start()
         server.run(sockets=listeners)
     return 0
-
-
-@contextmanager
-def ending_at_once() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the process without waiting for threads of a model that is loaded.
-
-    Those cannot be stopped, and may abort where the interpreter ends before them. The first process
-    of a container has no default for SIGTERM, and would be killed in the end. While it serves
-    uvicorn has handlers of its own, and raises the signal again when it has stopped.
-    """
-
-    def end(*_: object) -> None:
-        with suppress(OSError):
-            os.write(2, f"{NAME}: stopped\n".encode())
-        os._exit(0)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def stop_in_time(server: Server, service: Service) -> None:

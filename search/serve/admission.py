@@ -25,15 +25,15 @@ REMEMBERED = 0.9
 
 
 @dataclass
-class Admitted:
-    """Searches that were taken on together, and what is said of them once they are answered."""
+class Searched:
+    """One search that was taken on, and what is said of it once it is answered."""
 
     passages: int
-    """They may read so many."""
+    """It may read so many."""
     unread: int = 0
     """How many of these a deadline left unread."""
     first_stage: float = 0.0
-    """Seconds that the candidates took to be found; of several searches, the longest."""
+    """Seconds that the candidates took to be found."""
 
 
 class Admission:
@@ -51,44 +51,49 @@ class Admission:
         self._seconds = self._read = 0.0
         self._finding = self._beside = 0.0
 
-    @contextmanager
-    def enter(
-        self, queries: int, candidates: int, deadline: float = math.inf
-    ) -> Iterator[Admitted]:
-        """For as long as these are searched. Raises Overloaded.
+    def check(self, deadline: float = math.inf) -> None:
+        """Raises Overloaded where one more would wait too long for those under way.
 
         A search that has to be answered in `deadline` seconds waits for nobody's passages any
         longer, and makes nobody wait for longer. Only its first stage cannot be cut short: where
         that would take too much of the time, it is refused.
         """
-        each = self._seconds / self._read if self._read else 0.0
-        wait, bound = self._ahead * each, self._max_wait
+        wait, bound = self._ahead * self._each(), self._max_wait
         if deadline < bound:
             finding = self._finding / self._beside if self._beside else 0.0
             wait, bound = self._queries * finding, FIRST_STAGE_SHARE * deadline
         if self._queries >= AT_LEAST and wait > bound:
             raise Overloaded(wait - bound)
-        if self._queries and self._queries + queries > self._most:
+        if self._queries >= self._most:
             raise Overloaded(wait)
-        admitted = Admitted(queries * (FIRST_STAGE + candidates))
-        ahead = min(admitted.passages, deadline / each) if each else admitted.passages
-        self._queries += queries
-        self._passages += admitted.passages
+
+    @contextmanager
+    def searching(self, candidates: int, deadline: float = math.inf) -> Iterator[Searched]:
+        """For as long as one is searched: it counts as under way, and its time is measured."""
+        searched = Searched(FIRST_STAGE + candidates)
+        each = self._each()
+        ahead = min(searched.passages, deadline / each) if each else searched.passages
+        self._queries += 1
+        self._passages += searched.passages
         self._ahead += ahead
         started, at_once, beside = time.monotonic(), self._passages, self._queries
         try:
-            yield admitted
-            self._note(admitted, at_once, beside, time.monotonic() - started)
+            yield searched
+            self._note(searched, at_once, beside, time.monotonic() - started)
         finally:
-            self._queries -= queries
-            self._passages -= admitted.passages
+            self._queries -= 1
+            self._passages -= searched.passages
             self._ahead -= ahead
 
-    def _note(self, admitted: Admitted, at_once: int, beside: int, seconds: float) -> None:
+    def _each(self) -> float:
+        """Seconds for a passage, over the last searches."""
+        return self._seconds / self._read if self._read else 0.0
+
+    def _note(self, searched: Searched, at_once: int, beside: int, seconds: float) -> None:
         """With so many passages under way, a search took so long: that is the time of them all, or
         of as large a share of them as it had read. The same goes for the first stage."""
-        share = 1 - admitted.unread / admitted.passages
+        share = 1 - searched.unread / searched.passages
         self._read = REMEMBERED * self._read + at_once * share
         self._seconds = REMEMBERED * self._seconds + seconds
-        self._finding = REMEMBERED * self._finding + admitted.first_stage
+        self._finding = REMEMBERED * self._finding + searched.first_stage
         self._beside = REMEMBERED * self._beside + beside

@@ -293,6 +293,8 @@ def _in_words(found: Any, known: Mapping[str, Sequence[str]]) -> str:
         return f"{where!r} is unknown; {meant}"
     if kind in ("string_too_short", "string_pattern_mismatch"):  # both ask for a word at least
         return f"{where}: empty, expected some words"
+    if kind == "string_unicode":
+        return f"{where}: found half a character (a lone surrogate), expected whole ones"
     if kind == "model_attributes_type":
         return f"{where}: found {found['input']!r:.40}, expected a JSON object"
     return f"{where}: {found['msg']}"

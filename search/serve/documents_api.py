@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from search.answer import document_json, source_json
 from search.serve.service import Service
@@ -54,6 +55,15 @@ ABSENT: dict[int | str, dict[str, Any]] = {
 }
 
 
+class IdConvertor(PathConvertor):
+    """Any text: the rest of a path, which `:path` ends at a line break."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("id", IdConvertor())
+
+
 def router(service: Service) -> APIRouter:
     """The routes of the documents."""
     routes = APIRouter(tags=["documents"])
@@ -82,7 +92,7 @@ def router(service: Service) -> APIRouter:
         """A page of the documents, in the store's own order."""
         return await service.in_thread(lambda: _page(service.searcher.store, after or None, limit))
 
-    @routes.get("/documents/{document_id:path}", responses=ABSENT)
+    @routes.get("/documents/{document_id:id}", responses=ABSENT)
     async def document(document_id: str) -> WholeDocument:
         """One document, passage by passage."""
         found = await service.in_thread(lambda: service.searcher.store.get(document_id))
@@ -90,7 +100,7 @@ def router(service: Service) -> APIRouter:
             raise _unknown(document_id)
         return WholeDocument.model_validate(document_json(found))
 
-    @routes.delete("/documents/{document_id:path}", responses=ABSENT)
+    @routes.delete("/documents/{document_id:id}", responses=ABSENT)
     async def delete(document_id: str) -> Deleted:
         """Remove one document."""
 

@@ -124,11 +124,19 @@ class Access:
         if method in READING:
             return
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and _host_and_port(origin) != host.lower()
         if foreign or headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             raise Refused(
                 403, f"a web page of another origin ({origin}) may not do this without a key"
             )
+
+
+def _host_and_port(origin: str) -> str | None:
+    """`http://localhost:8090` → `localhost:8090`; None for what is no origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -14,7 +15,6 @@ from search.answer import as_json
 from search.errors import InputError
 from search.filters import parse_filters
 from search.searcher import UNSET
-from search.serve.admission import Admitted
 from search.serve.caller import Caller, current_caller, request_id
 from search.serve.service import Service
 from search.serve.shapes import (
@@ -24,11 +24,14 @@ from search.serve.shapes import (
     SearchParameters,
     SearchRequest,
 )
-from search.types import Ranking
+from search.types import Condition, Ranking
 
 # Where null means something of its own, and is not "as the settings say".
 NULLABLE = ("gate", "blend", "deadline_ms")
 PLAIN = ("limit", "candidates", "retrieval", "alpha", "threshold", "rerank", "highlight")
+AT_ONCE = 2
+"""So many queries of one request are searched at once: candidates of one are found while the model
+reads those of another. All at once would be no sooner done, and would hold up everybody else."""
 
 
 def router(service: Service) -> APIRouter:
@@ -42,70 +45,92 @@ def router(service: Service) -> APIRouter:
         """The documents that answer, best first, and how the answer was made."""
         if wanted.queries is None:
             assert wanted.query is not None
-            with _admitted(service, wanted) as admitted:
-                return await answer(service, wanted.query, wanted, admitted)
+            (found,) = await answers(service, [wanted.query], wanted)
+            return found
         most = service.settings.serve.max_queries
         if len(wanted.queries) > most:
             raise InputError(f"found {len(wanted.queries)} queries, expected at most {most}")
-        with _admitted(service, wanted, len(wanted.queries)) as admitted:
-            answers = [answer(service, query, wanted, admitted) for query in wanted.queries]
-            return {"answers": await asyncio.gather(*answers), "request_id": request_id()}
+        found_for_each = await answers(service, wanted.queries, wanted)
+        return {"answers": found_for_each, "request_id": request_id()}
 
     @routes.get("/search", response_model=SearchAnswer, response_model_exclude_unset=True)
     async def search_by_address(wanted: Annotated[SearchParameters, Query()]) -> dict[str, Any]:
         """The same for one query in the address, as browsers and links have it."""
-        with _admitted(service, wanted) as admitted:
-            return await answer(service, wanted.q, wanted, admitted)
+        (found,) = await answers(service, [wanted.q], wanted)
+        return found
 
     return routes
 
 
-def _admitted(
-    service: Service, wanted: SearchOptions, queries: int = 1
-) -> AbstractContextManager[Admitted]:
-    """Raises Overloaded where these searches would wait too long for others."""
-    settings = service.settings
-    reranks = settings.rerank if wanted.rerank is None else wanted.rerank
-    candidates = _candidates(service, wanted) if reranks else 0
-    return service.admission.enter(queries, candidates, _deadline_seconds(service, wanted))
-
-
-async def answer(
-    service: Service, query: str, wanted: SearchOptions, admitted: Admitted
-) -> dict[str, Any]:
-    """One query's answer. Raises InputError, StoreError, Overloaded."""
+async def answers(
+    service: Service, queries: Sequence[str], wanted: SearchOptions
+) -> list[dict[str, Any]]:
+    """Each query's answer, in order. Raises InputError, StoreError, Overloaded."""
     most = service.settings.serve.max_query_characters
-    if len(query) > most:
-        raise InputError(f"the query has {len(query):,} characters, expected at most {most:,}")
+    for query in queries:
+        if len(query) > most:
+            raise InputError(f"the query has {len(query):,} characters, expected at most {most:,}")
+    filters = parse_filters(wanted.where)
+    caller = current_caller.get() or Caller("nobody")
+    # It counts from the request's arrival: who waits in a queue waits, too.
+    end = caller.arrived + _deadline_seconds(service, wanted)
+    service.admission.check(end - caller.arrived)
+    room, left = asyncio.Semaphore(AT_ONCE), len(queries)
+
+    async def in_turn(query: str) -> dict[str, Any]:
+        nonlocal left
+        async with room:
+            mine = _with_share(caller, end, left)
+            left -= 1
+            current_caller.set(mine)  # for this task and its thread
+            return await _answer(service, mine, query, wanted, filters)
+
+    tasks = [asyncio.create_task(in_turn(query)) for query in queries]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:  # where one failed, nobody waits for the others
+            task.cancel()
+
+
+def _with_share(caller: Caller, end: float, queries: int) -> Caller:
+    """For one of so many queries that are left: its share of the time until `end`."""
+    if end == math.inf:
+        return caller
+    now = time.monotonic()
+    seconds = max(0.0, end - now) * min(1.0, AT_ONCE / queries)
+    return replace(caller, arrived=now, deadline=now + seconds)
+
+
+async def _answer(
+    service: Service,
+    caller: Caller,
+    query: str,
+    wanted: SearchOptions,
+    filters: Sequence[Condition],
+) -> dict[str, Any]:
     given = {name: getattr(wanted, name) for name in PLAIN}
     given |= {
         name: getattr(wanted, name) if name in wanted.model_fields_set else UNSET
         for name in NULLABLE
     }
-    filters = parse_filters(wanted.where)
-    caller = current_caller.get()
-    if caller is not None and (deadline := _deadline_seconds(service, wanted)) != math.inf:
-        # It counts from the request's arrival: who waits in a queue waits, too.
-        caller.deadline = caller.arrived + deadline
-    ranking = await service.in_thread(
-        lambda: service.searcher.search(query, filters=filters, **given)
-    )
-    found_in = ranking.timings_ms.get("retrieve", 0.0) / 1000
-    admitted.first_stage = max(admitted.first_stage, found_in)
-    if ranking.cause == "deadline":
-        admitted.unread += _candidates(service, wanted) - ranking.scored
-    if caller is not None:
-        _note(caller, service, query, ranking)
-    if caller is None or not caller.left.is_set():
+    reranks = service.settings.rerank if wanted.rerank is None else wanted.rerank
+    candidates = (wanted.candidates or service.settings.candidates) if reranks else 0
+    deadline = math.inf if caller.deadline is None else caller.deadline - caller.arrived
+    with service.admission.searching(candidates, deadline) as searched:
+        ranking = await service.in_thread(
+            lambda: service.searcher.search(query, filters=filters, **given)
+        )
+        searched.first_stage = ranking.timings_ms.get("retrieve", 0.0) / 1000
+        if ranking.cause == "deadline":
+            searched.unread = candidates - ranking.scored
+    _note(caller, service, query, ranking)
+    if not caller.left.is_set():
         service.metrics.searched(ranking)
     found = as_json(ranking, wanted.passages)
     if wanted.before:
         found["before"] = as_json(replace(ranking, hits=ranking.before), wanted.passages)["hits"]
     return found | {"request_id": request_id()}
-
-
-def _candidates(service: Service, wanted: SearchOptions) -> int:
-    return wanted.candidates or service.settings.candidates
 
 
 def _deadline_seconds(service: Service, wanted: SearchOptions) -> float:

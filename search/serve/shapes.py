@@ -31,7 +31,7 @@ class SearchOptions(BaseModel):
 
     limit: int | None = Field(None, ge=1, le=1000, description="documents to show")
     candidates: int | None = Field(None, ge=1, le=4000, description="passages to rerank (K)")
-    where: list[str] = Field(
+    where: list[Text] = Field(
         [],
         max_length=100,
         description='metadata filters, all of which must hold: "year>=2020", "lang=en"',

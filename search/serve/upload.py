@@ -10,8 +10,8 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from email.message import Message
 from pathlib import Path
@@ -22,6 +22,7 @@ import anyio
 import anyio.from_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from fastapi import HTTPException, Request
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ingest.add import add_files
 from ingest.fields import FieldNames
@@ -194,29 +195,58 @@ async def _received(
     with path.open("wb") as file:
         async for part in request.stream():
             await asyncio.to_thread(file.write, part)
-    options = Options(format=FORMAT_OF[kind])
+    options = Options(format=wanted.format or FORMAT_OF[kind])
     return [uploaded(path, wanted.name or "documents", options)]
 
 
 async def _received_files(
     request: Request, folder: Path, wanted: UploadParameters
 ) -> list[InputFile | Rejection]:
+    async def body() -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not parser.ended:
+            raise MultiPartException("It ends before its last boundary.")
+
+    async with aclosing(body()) as chunks:
+        parser = _Parts(request.headers, chunks, max_files=MAX_FILES, max_fields=MAX_FILES)
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise InputError(
+                f"the multipart body cannot be read: {error.message} Expected the boundary that "
+                f"its content type names, and at most {MAX_FILES:,} parts, each of them a file "
+                "with a filename"
+            ) from None
     try:
-        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FILES)
-    except HTTPException as error:
-        if error.status_code != 400:
-            raise
-        raise InputError(f"the multipart body cannot be read: {error.detail}") from None
-    try:
-        sent = [part for _, part in form.multi_items() if not isinstance(part, str)]
-        if not sent:
-            raise InputError("found no file in the multipart body, expected at least one")
+        parts = form.multi_items()
+        _check_files(parts)
         return [
             await asyncio.to_thread(_kept, part, folder / str(number), wanted)
-            for number, part in enumerate(sent)
+            for number, (_, part) in enumerate(parts)
         ]
     finally:
         await form.close()
+
+
+class _Parts(MultiPartParser):
+    """Tells, as Starlette's own does not, whether the boundary came that is the last one."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
+def _check_files(parts: Sequence[tuple[str, Any]]) -> None:
+    """Raises InputError where something of the body would be passed over."""
+    if names := [name for name, part in parts if isinstance(part, str)]:
+        raise InputError(
+            f"found the field {names[0]!r:.60} in the multipart body, expected files alone, each "
+            "with a filename; what is no file goes into the address, as in ?format=csv"
+        )
+    if not parts:
+        raise InputError("found no file in the multipart body, expected at least one")
 
 
 def _kept(part: Any, path: Path, wanted: UploadParameters) -> InputFile | Rejection:

@@ -6,6 +6,7 @@ The same, longer: tests/benchmarks/service.py.
 from __future__ import annotations
 
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def test_every_answer_is_as_openapi_says_and_none_is_a_fault(
     cases, said = fuzz(service.url.rstrip("/"), 12, tmp_path, "fuzzing")
     assert said == "no failures", said
     assert cases > 150
+
+
+def test_the_longest_query_fits_into_an_address(service: Running) -> None:
+    """20,000 characters of which each takes twelve bytes there."""
+    query = urllib.parse.quote("\U0001f600" * 20_000)
+    (found,) = service.ask(f"search?limit=1&rerank=false&q={query}")
+    assert len(found["query"]) == 20_000
 
 
 def test_hostile_bodies_are_refused_and_forgotten(service: Running) -> None:

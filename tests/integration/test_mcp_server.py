@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -51,7 +52,9 @@ async def by_stdio(log: Path, *arguments: object, mode: str = "auto") -> AsyncIt
 
 
 @contextlib.contextmanager
-def http_server(*arguments: object, **environment: str) -> Iterator[str]:
+def http_server(
+    *arguments: object, stop: signal.Signals = signal.SIGINT, **environment: str
+) -> Iterator[str]:
     """The address of a server over HTTP, which is asked to stop, and has to stop well."""
     command = [sys.executable, "-m", "search.mcp", "--http", "--port", "0", *map(str, arguments)]
     with subprocess.Popen(
@@ -63,7 +66,7 @@ def http_server(*arguments: object, **environment: str) -> Iterator[str]:
             assert found is not None
             yield found[0]
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(stop)
         assert process.wait(60) == 0
 
 
@@ -113,7 +116,12 @@ async def test_by_standard_input(store: Path, tmp_path: Path) -> None:
 async def test_what_is_added_is_found_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "new" / "notes.db"
     path.parent.mkdir()
-    given = {"id": "walk", "title": "Walking", "text": "Half an hour a day keeps the heart well."}
+    given: dict[str, Any] = {
+        "id": "walk",
+        "title": "Walking",
+        "text": "Half an hour a day keeps the heart well.",
+        "metadata": {"year": 2020},
+    }
     async with by_stdio(tmp_path / "log", "--store", path, "--allow-writes") as client:
         nothing = content(await client.call_tool("search", {"query": QUERY}))
         assert nothing["hits"] == []
@@ -121,6 +129,11 @@ async def test_what_is_added_is_found_and_stays(tmp_path: Path) -> None:
         assert added == {"stored": 1, "unchanged": 0, "ids": ["walk"], "rejected": []}
         found = content(await client.call_tool("search", {"query": QUERY}))
         assert ids(found["hits"]) == ["walk"]
+        assert found["hits"][0]["metadata"] == {"year": 2020}
+        (search, *_) = (await client.list_tools()).tools
+        assert "the fields that a hit's `metadata` shows" in (search.description or "")
+        wrong = {"query": QUERY, "filters": ["date=2020"]}
+        assert "The fields are: year" in content(await client.call_tool("search", wrong))["hint"]
     async with by_stdio(tmp_path / "log", "--store", path) as client:
         found = content(await client.call_tool("search", {"query": QUERY}))
         assert ids(found["hits"]) == ["walk"]
@@ -145,6 +158,32 @@ async def test_over_http(store: Path) -> None:
                 assert (await http.post(url, headers=headers, json=body)).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("host", "printed"), [("localhost", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("::1", "[::1]")]
+)
+async def test_every_address_of_this_machine_alone_is_served_under_its_name(
+    store: Path, host: str, printed: str
+) -> None:
+    if host == "::1" and not has_ipv6_loopback():
+        pytest.skip("this machine has no ::1")
+    with http_server("--store", store, "--host", host, stop=signal.SIGTERM) as url:
+        assert url.startswith(f"http://{printed}:")
+        async with over_http(url) as client:
+            assert (await client.list_tools()).tools
+        async with httpx2.AsyncClient() as http:
+            for evil in ("evil.example", f"{printed}.evil.example"):
+                refused = await http.post(url, headers={"Host": evil}, json={})
+                assert refused.status_code == 421
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 async def test_over_http_a_key_says_who_may_write(tmp_path: Path) -> None:
     arguments = ("--store", tmp_path / "notes.db", "--allow-writes", "--host", "0.0.0.0")
     given = {"documents": [{"text": "Half an hour a day keeps the heart well."}]}
@@ -163,7 +202,8 @@ async def test_over_http_a_key_says_who_may_write(tmp_path: Path) -> None:
     ("arguments", "status", "said"),
     [
         (["--store", "nowhere.db"], 1, "there is no store at nowhere.db"),
-        (["--http", "--host", "0.0.0.0"], 2, "there are no keys"),
+        (["--http", "--port", "0", "--host", "0.0.0.0"], 2, "there are no keys"),
+        (["--http", "--host", "no.such.invalid"], 2, "cannot listen on no.such.invalid:8091"),
         (["--set", "stroe=x"], 2, "'stroe'"),
     ],
 )
@@ -177,7 +217,8 @@ def test_a_server_that_cannot_start_says_why_and_leaves_standard_output_alone(
     assert "Traceback" not in ended.stderr
 
 
-def test_it_ends_with_its_client_and_at_an_interrupt(store: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_with_its_client_and_at_a_signal(store: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "search.mcp", "--store", str(store)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, input=b"", timeout=60)
     assert (ended.returncode, ended.stdout) == (0, b"")
@@ -190,5 +231,5 @@ def test_it_ends_with_its_client_and_at_an_interrupt(store: Path) -> None:
         process.stdin.write(request)
         process.stdin.flush()
         assert process.stdout.readline().startswith(b"{")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == -signal.SIGINT  # though standard input is still open
+        process.send_signal(number)
+        assert process.wait(10) == 0  # though standard input is still open

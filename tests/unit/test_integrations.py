@@ -87,8 +87,10 @@ def test_none_is_passed_on_where_it_means_never() -> None:
 def test_filters_are_text_or_conditions() -> None:
     given = Condition("lang", "=", "en")
     assert conditions(["year>=2020", given]) == (Condition("year", ">=", 2020), given)
-    with pytest.raises(InputError, match="examples"):
-        conditions(["year"])
+    assert conditions("year>=2020") == (Condition("year", ">=", 2020),)
+    assert conditions(given) == (given,)
+    with pytest.raises(InputError, match="filter 'year' is not"):
+        conditions("year")
 
 
 def test_a_failed_reranking_is_logged_and_in_the_metadata(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from fakes import ListStore, TableEncoder, WaitingStore, candidate, searcher_over
@@ -14,7 +16,7 @@ from search.errors import ConfigError, InputError
 from search.integrations import haystack as ours
 from search.integrations.haystack import CrossEncoderRanker, TwoStageRetriever, conditions
 from search.searcher import Searcher
-from search.types import Condition
+from search.types import Candidate, Condition
 
 FOUND = [candidate(name, name, 1 - rank / 10, rank) for rank, name in enumerate("abc", start=1)]
 LOGITS = {"a": -1.0, "b": 3.0, "c": 1.0}
@@ -43,6 +45,30 @@ def test_documents_come_in_the_final_order(monkeypatch: pytest.MonkeyPatch) -> N
 def test_arguments_of_a_run_win(monkeypatch: pytest.MonkeyPatch) -> None:
     component = retriever(monkeypatch, top_k=2, search_kwargs={"rerank": False})
     assert ids(component.run("q", top_k=1)["documents"]) == ["a#0"]
+    component = retriever(monkeypatch, search_kwargs={"limit": 3})
+    assert ids(component.run("q", top_k=1)["documents"]) == ["b#0"]
+
+
+async def test_filters_of_a_run_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Asked(ListStore):
+        def retrieve(
+            self, query: str, k: int, filters: Sequence[Condition] = (), *how: Any
+        ) -> list[Candidate]:
+            asked.append(tuple(filters))
+            return super().retrieve(query, k, filters, *how)
+
+    ours = {"field": "meta.language", "operator": "==", "value": "en"}
+    theirs = {"field": "meta.language", "operator": "==", "value": "de"}
+    for given in ({"search_kwargs": {"filters": "language=en"}}, {"filters": ours}):
+        component = retriever(monkeypatch, Asked(FOUND), **given)
+        component.run("q")
+        component.run("q", filters=theirs)
+        await component.run_async("q", filters=theirs)
+        component.run("q", filters={})
+    english, german = Condition("language", "=", "en"), Condition("language", "=", "de")
+    assert asked == [(english,), (german,), (german,), ()] * 2
 
 
 async def test_the_loop_goes_on_while_a_search_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,8 +169,16 @@ def test_haystacks_filters_become_conditions() -> None:
         {"field": "year", "operator": "in", "value": [1, 2]},
         {"field": "year", "operator": "==", "value": [1, 2]},
         {"operator": "==", "value": 1},
+        {"operator": "AND"},
+        {"operator": "AND", "conditions": "year"},
+        {"operator": "AND", "conditions": ["year"]},
+        {"operator": "AND", "conditions": [{}]},
+        {"field": 5, "operator": "==", "value": "en"},
+        {"field": "year", "operator": ["=="], "value": 1},
+        ["language=en"],
+        "language=en",
     ],
 )
-def test_other_filters_are_refused(filters: dict[str, object]) -> None:
+def test_other_filters_are_refused(filters: Any) -> None:
     with pytest.raises(InputError, match="joined by AND"):
         conditions(filters)

@@ -31,6 +31,15 @@ def test_arguments_of_a_call_win_over_the_retrievers_and_these_over_the_settings
     assert ids(retriever.invoke("q")) == ["a", "b"]
     assert ids(retriever.invoke("q", k=1)) == ["a"]
     assert ids(retriever.invoke("q", rerank=True)) == ["b", "c"]
+    retriever = TwoStageRetriever(searcher=searcher, search_kwargs={"limit": 2})
+    assert ids(retriever.invoke("q")) == ["b", "c"]
+    assert ids(retriever.invoke("q", k=1)) == ["b"]
+
+
+async def test_an_asynchronous_call_takes_the_same_arguments() -> None:
+    retriever = TwoStageRetriever(searcher=searcher_over(ListStore(FOUND), LOGITS), k=2)
+    assert ids(await retriever.ainvoke("q")) == ["b", "c"]
+    assert ids(await retriever.ainvoke("q", k=1, rerank=False)) == ["a"]
 
 
 async def test_the_loop_goes_on_while_a_search_runs() -> None:

@@ -52,8 +52,7 @@ class Documents(ListStore):
         return StoredDocument("long", "Long", {"year": 2020}, source, "", (Passage(LONG),))
 
     def fields(self) -> Mapping[str, frozenset[Kind]]:
-        kinds: frozenset[Kind] = frozenset({"number"})
-        return {"year": kinds, "line\nbreak": kinds, "x" * 100: kinds}
+        return {"year": frozenset({"number"})}
 
 
 async def call(
@@ -72,7 +71,7 @@ def error(result: CallToolResult) -> str:
     return content.text
 
 
-async def test_a_model_is_told_what_the_documents_are_and_which_fields_they_have() -> None:
+async def test_a_model_is_told_what_the_documents_are_and_where_their_fields_stand() -> None:
     server = build_server(searcher_over(Documents(FOUND), LOGITS), "minutes of the town council")
     async with Client(server) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -81,7 +80,7 @@ async def test_a_model_is_told_what_the_documents_are_and_which_fields_they_have
     assert set(tools) == {"search", "get_document"}
     search = tools["search"]
     assert "passages of minutes of the town council" in (search.description or "")
-    assert "metadata fields year." in (search.description or "")
+    assert "the fields that a hit's `metadata` shows" in (search.description or "")
     for tool in tools.values():
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint
@@ -201,13 +200,15 @@ def test_without_keys_nobody_comes_in_under_a_strangers_name() -> None:
 
 
 def test_the_sdk_checks_names_unless_keys_do() -> None:
-    def of(**given: object) -> Any:
+    def of(bound: str = "127.0.0.1", **given: object) -> Any:
         loaded: ServeSettings = config.load(
             {f"serve.{name}": v for name, v in given.items()}, files=[]
         ).serve
-        return protection(loaded)
+        return protection(loaded, bound)
 
     assert of().enable_dns_rebinding_protection
     assert not of(keys=KEYS).enable_dns_rebinding_protection
     assert of(keys=KEYS, hosts=["notes.example"]).enable_dns_rebinding_protection
     assert "notes.example:*" in of(hosts=["notes.example"]).allowed_hosts
+    assert "127.0.0.2:*" in of("127.0.0.2").allowed_hosts
+    assert "[::ffff:127.0.0.1]:*" in of("::ffff:127.0.0.1").allowed_hosts

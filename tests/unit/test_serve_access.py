@@ -123,6 +123,7 @@ def test_a_name_that_leads_here_is_not_enough(host: str) -> None:
         {"origin": "http://evil.example"},
         {"origin": "http://localhost:3000"},
         {"origin": "null"},
+        {"origin": "http://[::1"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
         {"origin": "http://localhost:8090", "sec-fetch-site": "cross-site"},

@@ -152,6 +152,9 @@ def test_what_cannot_be_asked_by_address_is_explained(client: TestClient) -> Non
     "body",
     [
         b'{"query": "\\ud800"}',
+        b'{"query": "a", "where": ["language=\\ud800"]}',
+        b'{"query": "a", "where": ["x\\ud800=1"]}',
+        b'{"query": "a", "x\\ud800": 1}',
         b'{"query": "a", "alpha": NaN}',
         b'{"query": "a", "alpha": Infinity}',
         b'{"query": "a", "limit": 1' + b"0" * 5000 + b"}",
@@ -161,11 +164,18 @@ def test_what_cannot_be_asked_by_address_is_explained(client: TestClient) -> Non
         b"",
         b"\x00",
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_no_body_is_a_fault_of_the_service(client: TestClient, body: bytes) -> None:
     answer = client.post("/search", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 422
+
+
+def test_half_a_character_is_called_that(client: TestClient) -> None:
+    """A text that was cut in the middle of an emoji, by a program that counts in UTF-16."""
+    body = b'{"query": "a", "where": ["year>1", "language=\\ud83d"]}'
+    answer = client.post("/search", content=body, headers={"content-type": "application/json"})
+    assert answer.json()["error"].startswith("where.1: found half a character")
 
 
 def test_nul_and_control_characters_are_words_like_others(filled: TestClient) -> None:

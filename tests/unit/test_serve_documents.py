@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -94,6 +95,13 @@ def test_a_file_in_another_encoding_is_read_as_what_the_caller_says(client: Test
     assert passage["text"] == "naïve café"
 
 
+def test_the_format_that_is_named_decides(client: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    body = b"id,text\n1,hello there\n"
+    (end, _) = lines(client.post("/documents?format=csv", content=body, headers=headers))
+    assert (end["status"], end["id"]) == ("stored", "1")
+
+
 @pytest.mark.parametrize("name", ["klingon", "base64", "\0"])
 def test_an_unknown_encoding_is_refused(client: TestClient, name: str) -> None:
     answer = client.post("/documents", params={"encoding": name}, json=RECORDS)
@@ -148,6 +156,57 @@ def test_a_body_that_is_no_document_is_refused(
     assert answer.json()["error"]
 
 
+def part(name: str, body: bytes, filename: str | None = None) -> bytes:
+    file = "" if filename is None else f'; filename="{filename}"'
+    head = f'--x\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+    return head.encode() + body + b"\r\n"
+
+
+def test_nothing_has_to_follow_the_last_boundary(client: TestClient) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    body = part("f", b"words", "a.txt") + b"--x--"
+    (end, _) = lines(client.post("/documents", content=body, headers=headers))
+    assert end["status"] == "stored"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("multipart/form-data", b"x", "Missing boundary"),
+        ("multipart/form-data; boundary=x", b"no boundary", "Expected the boundary"),
+        (
+            "multipart/form-data; boundary=x",
+            part("f", b"a", "a.txt") * 1001 + b"--x--\r\n",
+            "Too many files",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            part("f", b"a" * (1 << 20) + b"a") + b"--x--\r\n",
+            "exceeded maximum size",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            part("f", b"a", "a.txt") + part("text", b"Walk daily.") + b"--x--\r\n",
+            "found the field 'text'",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            part("f", b"a", "a.txt") + part("g", b"cut off in the mi", "b.txt"),
+            "It ends before its last boundary",
+        ),
+    ],
+    ids=["no boundary named", "none found", "files", "large field", "field", "cut off"],
+)
+def test_a_multipart_body_is_read_whole_or_not_at_all(
+    client: TestClient, kind: str, body: bytes, said: str
+) -> None:
+    answer = client.post("/documents", content=body, headers={"content-type": kind})
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]
+    assert "JSON" not in answer.json()["error"]
+    assert client.get("/documents").json()["total"] == 0
+
+
 @pytest.mark.parametrize(
     "body", [b"[" * 100_000, b"\xff\xfe\x00", b"", b"1", b'{"a": 1' + b"0" * 9999]
 )
@@ -189,6 +248,15 @@ def test_one_document_is_shown_and_deleted(client: TestClient) -> None:
     }
     assert client.delete(path).json() == {"deleted": "a/b c?d"}
     assert client.delete(path).status_code == 404
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["nl\nx", "x\n", "a/\r\n/b", "x\u2028y"])
+def test_an_id_with_a_line_break_is_an_id_like_others(client: TestClient, name: str) -> None:
+    client.post("/documents", json={"id": name, "text": "words"})
+    path = "/documents/" + quote(name, safe="")
+    assert client.get(path).json()["id"] == name
+    assert client.delete(path).json() == {"deleted": name}
     assert client.get(path).status_code == 404
 
 

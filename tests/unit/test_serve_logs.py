@@ -64,7 +64,7 @@ def test_every_request_has_a_line_and_no_words_of_the_query(
     assert [(line["method"], line["route"], line["status"]) for line in lines] == [
         ("GET", "/search", 200),
         ("POST", "/search", 200),
-        ("GET", "/documents/{document_id:path}", 404),
+        ("GET", "/documents/{document_id:id}", 404),
     ]
     assert "private" not in str(ours)
 

@@ -194,8 +194,9 @@ def _text(position: int, document: str | Fields, wanted: RerankRequest) -> str:
     names = wanted.rank_fields or ["text"]
     found = [str(document[name]) for name in names if document.get(name) is not None]
     if not found:
+        fields = [f"{name} (null)" if document[name] is None else name for name in document]
         raise InputError(
-            f"documents[{position}] has the fields {', '.join(document) or '(none)'}; "
+            f"documents[{position}] has the fields {', '.join(fields) or '(none)'}; "
             f"expected {' or '.join(names)}"
         )
     return "\n".join(found)

@@ -36,7 +36,8 @@ TOKENS_REFUSED = (
 
 
 def _kind(value: object) -> str | None:
-    if isinstance(value, list) and value and not isinstance(value[0], str):
+    """None for token numbers, or lists of them."""
+    if isinstance(value, list) and value and type(value[0]) in (int, list):
         return None
     return "text" if isinstance(value, str) else "list"
 

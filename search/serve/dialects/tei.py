@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from search.serve.dialects import work
 from search.serve.dialects.work import Text
@@ -47,7 +47,14 @@ class Rank(BaseModel):
 class EmbedRequest(BaseModel):
     """Texts to be embedded; `prompt_name` says whether they are queries or passages."""
 
-    inputs: Text | Annotated[list[Text], Field(min_length=1)]
+    inputs: Annotated[
+        Annotated[Text, Tag("text")] | Annotated[list[Text], Field(min_length=1), Tag("list")],
+        Discriminator(
+            lambda value: {str: "text", list: "list"}.get(type(value)),
+            custom_error_type="inputs",
+            custom_error_message="expected a string, or a list of strings",
+        ),
+    ]
     truncate: Annotated[
         bool | None, Field(description="false: refuse a text that is too long; else it is cut")
     ] = None

@@ -7,6 +7,9 @@ const MAX_REJECTED_SHOWN = 200;
 
 /** @typedef {import("./documents.js").Actions} Actions */
 
+/** What is pasted and not stored yet; it outlives the view, which an error may make anew. */
+const draft = { title: "", text: "" };
+
 /**
  * Files to drop and text to paste, and what became of them.
  * @param {Actions} actions
@@ -33,6 +36,8 @@ export function addView(actions, added) {
       h("button", { type: "submit" }, "Add"),
     )
   );
+  title.value = draft.title;
+  text.value = draft.text;
   const drop = h(
     "div",
     { class: "drop" },
@@ -41,37 +46,52 @@ export function addView(actions, added) {
     h("span", {}, " or drop them anywhere on this page"),
     h("small", {}, "JSON, JSON Lines, CSV, Markdown, HTML, PDF, DOCX or text"),
   );
-  /** @param {{name: string, body: BodyInit, type?: string}[]} parts */
+  /**
+   * @param {{name: string, body: BodyInit, type?: string}[]} parts
+   * @returns {Promise<boolean>} whether every record is stored now
+   */
   async function add(parts) {
+    let all = true;
     for (const part of parts) {
       try {
-        await addOne(part, takeOver.checked, results, actions);
+        all = (await addOne(part, takeOver.checked, results, actions)) && all;
       } catch (problem) {
         actions.patience.report(problem);
-        break;
+        return false;
       }
     }
-    await added();
+    return all;
   }
   picker.addEventListener("change", async () => {
     const files = [...(picker.files ?? [])];
     picker.value = "";
     await add(files.map(asPart));
+    await added();
   });
+  const keep = () => Object.assign(draft, { title: title.value, text: text.value });
+  paste.addEventListener("input", keep);
+  let sending = false;
   paste.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const part = pasted(title.value.trim(), text.value);
-    paste.reset();
-    await add([part]);
+    if (sending) return; // a double click
+    sending = true;
+    const sent = text.value;
+    const stored = await add([pasted(title.value.trim(), sent)]).finally(() => (sending = false));
+    if (stored && text.value === sent) {
+      paste.reset();
+      keep();
+    }
+    await added();
   });
-  drop.addEventListener("files", (event) =>
-    add(/** @type {CustomEvent} */ (event).detail.map(asPart)),
-  );
+  drop.addEventListener("files", async (event) => {
+    await add(/** @type {CustomEvent} */ (event).detail.map(asPart));
+    await added();
+  });
   return h(
     "section",
     { class: "add", "aria-label": "Add documents" },
     drop,
-    h("details", {}, h("summary", {}, "Paste text"), paste),
+    h("details", { open: draft.text !== "" }, h("summary", {}, "Paste text"), paste),
     h(
       "label",
       { class: "take-over" },
@@ -115,6 +135,7 @@ function pasted(title, text) {
  * @param {boolean} takeOver
  * @param {HTMLElement} results
  * @param {Actions} actions
+ * @returns {Promise<boolean>} whether every record is stored now
  */
 async function addOne(part, takeOver, results, actions) {
   const counts = { stored: 0, unchanged: 0, rejected: 0 };
@@ -160,12 +181,14 @@ async function addOne(part, takeOver, results, actions) {
     }
     if (!finished) throw new Problem("away", "the service’s answer broke off");
     actions.say(`${part.name}: ${said.textContent}`);
+    return counts.rejected === 0 && counts.stored + counts.unchanged > 0;
   } catch (problem) {
     const before = counts.stored > 0 ? `${said.textContent}, then it broke off: ` : "not added: ";
     said.textContent = `${before}${problem instanceof Error ? problem.message : problem}`;
     result.classList.add("failed");
     if (!(problem instanceof Problem) || problem.kind === "away") throw problem;
     actions.say(`${part.name}: ${said.textContent}`);
+    return false;
   } finally {
     progress.remove();
   }

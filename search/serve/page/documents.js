@@ -32,23 +32,35 @@ function path(/** @type {string} */ id) {
  */
 export async function documentsView(status, actions) {
   const list = h("ul", { class: "documents", "aria-label": "Documents" });
-  const more = h("button", { type: "button", hidden: true, onclick: next }, "Show more");
+  const more = h("button", { type: "button", hidden: true, onclick: showMore }, "Show more");
   const total = h("p", { class: "total" });
-  /** @type {string | null} */
-  let after = null;
-  /** How far the list goes; read again after something was added. */
-  async function next() {
+  /** @type {symbol | null} The newest request, until it is answered. */
+  let asking = null;
+  /**
+   * Lists what comes after the last row, or all from the beginning.
+   * @param {boolean} anew
+   */
+  async function next(anew = false) {
+    const last = anew ? null : /** @type {HTMLElement | null} */ (list.lastElementChild);
+    const after = last?.dataset.id;
+    const query = new URLSearchParams({ limit: String(PAGE), ...(after && { after }) });
+    const mine = (asking = Symbol("request"));
     try {
-      const query = new URLSearchParams({ limit: String(PAGE), ...(after !== null && { after }) });
       const page = await actions.patience.patiently(() => askJson(`documents?${query}`));
-      for (const document of page.documents)
-        list.append(rowView(document, status, actions, recount));
-      after = page.next;
-      more.hidden = after === null;
+      if (mine !== asking) return; // something was added meanwhile, and the list is begun anew
+      if (anew) list.replaceChildren();
+      for (const one of page.documents) list.append(rowView(one, status, actions, recount));
+      more.hidden = page.next === null;
       recount(page.total);
-    } catch (problem) {
-      actions.patience.report(problem);
+    } finally {
+      if (mine === asking) asking = null;
     }
+  }
+  async function showMore() {
+    if (asking === null) await next().catch(report); // else it was a double click
+  }
+  function report(/** @type {unknown} */ problem) {
+    actions.patience.report(problem);
   }
   /** @param {number} count */
   function recount(count) {
@@ -56,9 +68,7 @@ export async function documentsView(status, actions) {
     total.textContent = count === 0 ? "Nothing is stored yet." : `${counted(count, "document")}.`;
   }
   async function again() {
-    list.replaceChildren();
-    after = null;
-    await next();
+    await next(true).catch(report);
     await actions.refresh();
   }
   await next();
@@ -92,7 +102,7 @@ function rowView(document, status, actions, recount) {
   const about = [whereabouts(document.source, null), counted(document.passages, "passage")];
   const row = h(
     "li",
-    {},
+    { "data-id": document.id },
     h(
       "a",
       { href: actions.href(document.id), dir: "auto", "data-hit": true },
