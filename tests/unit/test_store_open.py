@@ -17,8 +17,7 @@ from search.errors import StoreError
 from search.store import DEFAULT_PATH, metadata_from_json
 from search.store.open import open_store
 from search.store.sqlite import SqliteStore
-from search.store.sqlite.connection import translate_errors
-from search.store.sqlite.schema import missing
+from search.store.sqlite.connection import missing, translate_errors
 from search.types import Document, EmbeddingInfo, Entry, Passage
 
 
@@ -58,8 +57,8 @@ def test_passages_are_counted_while_they_are_embedded(
 
 def test_a_hint_names_the_store_where_it_is_not_the_default_one(tmp_path: Path) -> None:
     assert config.load(files=[]).store == DEFAULT_PATH
-    assert missing(DEFAULT_PATH).endswith(": run `two-stage ingest PATH` first")
-    assert missing(Path("my notes.db")).endswith(
+    assert str(missing(DEFAULT_PATH)).endswith(": run `two-stage ingest PATH` first")
+    assert str(missing(Path("my notes.db"))).endswith(
         ": run `two-stage ingest PATH --store 'my notes.db'` first"
     )
     with pytest.raises(StoreError, match=r"; `two-stage ingest --verify` says where\. Restore"):
