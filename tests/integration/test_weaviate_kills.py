@@ -251,7 +251,7 @@ def test_prune_removes_a_document_that_a_kill_left_half(
         place = f"{own_weaviate.server.url}/v1/objects/Document/{object_id(name, index)}"
         urllib.request.urlopen(urllib.request.Request(place, method="DELETE")).close()
     corpus.write_text(records[0], encoding="utf-8")
-    status, out, err = finished(ingest(own_weaviate.server, "--prune"))
+    status, out, err = finished(ingest(own_weaviate.server, "--prune", "--force"))
     assert (status, "removed 2 " in out) == (0, True), (out, err)
     with closing(WeaviateStore(settings(own_weaviate.server), HashedWords)) as store:
         assert list(store.ids()) == ["kept"]
