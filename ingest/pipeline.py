@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
-from pathlib import Path, PurePath
-from stat import S_ISREG
+from pathlib import PurePath
 from typing import Literal, Protocol
 
 from ingest.chunk import VERSION, Chunker
 from ingest.fields import FieldNames, is_hash_of, known_id, to_document
 from ingest.progress import Progress
-from ingest.read.walk import is_upload
+from ingest.read.walk import is_upload, may_be_there
 from ingest.record import Cleaned, Outcome, Record, RecordError, Rejection, location
 from ingest.seen import Seen
 from search.store import Store
@@ -25,7 +22,6 @@ from search.types import Document, Entry, Source, Stored
 BATCH_DOCUMENTS = 128
 BATCH_CHARACTERS = 500_000
 REJECTIONS_SHOWN = 10
-ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 @dataclass(slots=True)
@@ -289,24 +285,6 @@ def _duplicate(record: Record, document_id: str, first: str) -> str:
     if is_hash_of(record, document_id):
         return f"the same record as {first} (records without an id are known by their content)"
     return f"duplicate id {document_id!r}; the record at {first} is used"
-
-
-def may_be_there(file: str) -> bool:
-    """Whether a source's file is still there, or in a place where we are not let look."""
-    if not PurePath(file).is_absolute():  # standard input, or an upload
-        return False
-    # Bytes that are no UTF-8 are escaped in a source.
-    raw = ESCAPED_BYTE.sub(lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(file))
-    return _is_file(Path(file)) or _is_file(Path(os.fsdecode(raw)))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return S_ISREG(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
 
 
 def _is_fed_back(item: Record | Rejection) -> bool:

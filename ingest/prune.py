@@ -8,8 +8,8 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from ingest.pipeline import Counts, may_be_there
-from ingest.read.walk import STDIN, escaped
+from ingest.pipeline import Counts
+from ingest.read.walk import STDIN, escaped, may_be_there
 from ingest.seen import Seen
 from search.store import Store
 from search.types import Source

@@ -9,7 +9,8 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
-from ingest.read.source import NOTE, BadLine, InputFile, Lines, Options, Undecodable, open_utf8
+from ingest.read.lines import BadLine, Lines
+from ingest.read.source import NOTE, InputFile, Options, Undecodable, open_utf8
 from ingest.record import Record, RecordError, Rejection, location
 from search.types import Source
 

@@ -10,7 +10,8 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
-from ingest.read.source import BadLine, InputFile, Lines, Options, Undecodable, open_utf8
+from ingest.read.lines import BadLine, Lines
+from ingest.read.source import InputFile, Options, Undecodable, open_utf8
 from ingest.record import Record, RecordError, Rejection
 
 DELIMITERS = ",;\t|"

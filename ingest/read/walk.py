@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -10,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from mimetypes import MimeTypes
 from pathlib import Path, PurePath
-from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISSOCK
+from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 from ingest.read.source import InputFile, Options, is_rejects_file, looks_like_text
 from ingest.record import Rejection
 from search.errors import InputError
 from search.terminal import printable
 
+ESCAPED_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 STDIN = "-"
 UPLOAD = "upload:"
 SUFFIXES = {
@@ -290,6 +292,24 @@ def _would_block(mode: int) -> bool:
 def escaped(path: Path | str) -> str:
     """A name that is no valid UTF-8 can be neither printed nor stored: its bytes are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def may_be_there(file: str) -> bool:
+    """Whether a source's file is still there, or in a place where we are not let look."""
+    if not PurePath(file).is_absolute():  # standard input, or an upload
+        return False
+    # Bytes that are no UTF-8 are escaped in a source.
+    raw = ESCAPED_BYTE.sub(lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(file))
+    return _is_file(Path(file)) or _is_file(Path(os.fsdecode(raw)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _files(count: int) -> str:

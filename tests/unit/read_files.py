@@ -36,3 +36,7 @@ def whole(path: Path, **options: Any) -> tuple[str, str]:
 def write(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def squeeze(text: str) -> str:
+    return " ".join(text.split())

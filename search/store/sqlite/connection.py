@@ -123,7 +123,8 @@ class Readers:
     """Reads one file from any number of threads, each on a connection of its own.
 
     Connections are kept for the next reader. `prepare` is called once with each new one, `forget`
-    when what has been read was torn by a writer that could not be kept away.
+    when what has been read was torn by a writer that could not be kept away, or the file was put in
+    the place of another.
     """
 
     def __init__(
